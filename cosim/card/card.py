@@ -1,0 +1,189 @@
+"""A card is a fitted device with its uncertainty and its origin: SPICE's "model card"."""
+
+import contextlib
+import math
+import os
+import platform
+from dataclasses import dataclass, field
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+
+from cosim.card.layout import packed, unpacked
+from cosim.device import Device, Value, guess
+from cosim.errors import CardError
+from cosim.shelf import room, shipped
+
+SOFTWARE = ("cosim", "numpy", "scipy", "torch", "lmfit", "h5py", "PySpice")
+
+
+class Datum(NamedTuple):
+    """What a card was fitted to: a name, the fingerprint of its content, and what it is."""
+
+    name: str
+    sha256: str
+    what: str
+
+
+def software(ngspice: str = "unknown") -> dict[str, str]:
+    """Versions of Python, of the packages a card depends on ("absent" if not installed), and of ngspice."""
+    return {"python": platform.python_version(), "ngspice": ngspice} | {name: _version(name) for name in SOFTWARE}
+
+
+@dataclass(frozen=True, eq=False)
+class Card:
+    """A fitted device; made by `fit`, kept by `save` and `load`.
+
+    Attributes:
+        device: with the fitted values.
+        errors: standard error of each parameter [its unit]; nan if none is known.
+        varied: names of the k parameters that the fit varied.
+        covariance: of those, in that order, (k, k) [product of their units]; nan if not known.
+        at_bound: names of the parameters that ended on a bound.
+        statistics: of the fit, numbers and texts by name.
+        data: what was fitted.
+        versions: of the software, by name.
+        created: ISO date.
+        notes: texts by name.
+        traces: arrays that show the fit, such as time, measured, fitted and residual; each (samples,).
+
+    Raises:
+        ValueError: for a parameter the device does not have, a covariance of another shape, or a name with a slash.
+        TypeError: for a statistic that is neither number nor text.
+    """
+
+    device: Device
+    errors: dict[str, float] = field(default_factory=dict)
+    varied: tuple[str, ...] = ()
+    covariance: np.ndarray | None = None
+    at_bound: tuple[str, ...] = ()
+    statistics: dict[str, float | int | bool | str] = field(default_factory=dict)
+    data: tuple[Datum, ...] = ()
+    versions: dict[str, str] = field(default_factory=software)
+    created: str = field(default_factory=lambda: date.today().isoformat())
+    notes: dict[str, str] = field(default_factory=dict)
+    traces: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        names, k = list(self.device.params()), len(self.varied)
+        self._check_names({*self.errors, *self.varied, *self.at_bound}, names)
+        covariance = np.full((k, k), np.nan) if self.covariance is None else np.array(self.covariance, dtype=float)
+        if covariance.shape != (k, k):
+            raise ValueError(f"covariance must be ({k}, {k}) for {k} varied parameters, got {covariance.shape}")
+        self._settle(
+            errors={name: float(self.errors.get(name, math.nan)) for name in names},
+            varied=tuple(self.varied),
+            covariance=covariance,
+            at_bound=tuple(name for name in names if name in self.at_bound),
+            statistics={key: _fact(key, x) for key, x in self.statistics.items()},
+            data=tuple(Datum(*row) for row in self.data),
+            traces={key: np.array(x, dtype=float) for key, x in self.traces.items()},
+        )
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """Values of all parameters [SI] by name."""
+        return self.device.values
+
+    def correlation(self) -> np.ndarray:
+        """Correlation of the varied parameters, (k, k); nan where a variance is zero or not known."""
+        spread = np.sqrt(np.diag(self.covariance))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.covariance / np.outer(spread, spread)
+
+    def save(self, path: str | Path) -> None:
+        """Write the card; a file of this name is replaced at once or, if anything fails, not at all.
+
+        Raises:
+            CardError: if the device is not one of cosim's own, or the file cannot be written.
+        """
+        path, content = Path(path), packed(vars(self))
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError as error:
+            raise CardError(f"cannot write {path}: {error.strerror}; nothing there was changed") from error
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+    @classmethod
+    def load(cls, source: str | Path) -> Self:
+        """Read a shipped card by its stem, or a file by its path.
+
+        Args:
+            source: `"felif"`, or a path (anything with a suffix or a folder).
+
+        Raises:
+            CardError: if it is missing, damaged, foreign, of another schema, or of a device unknown here.
+        """
+        path = _find(source)
+        try:
+            return cls(**unpacked(path.read_bytes()))
+        except OSError as error:
+            raise CardError(f"cannot read {path}: {error.strerror}") from error
+        except (CardError, ValueError) as error:
+            raise CardError(f"{path} {error}") from error
+
+    def __str__(self) -> str:
+        rows = [("", "name", "value", "error", "unit", "meaning")]
+        for name, spec in self.device.params().items():
+            mark = ("*" if name in self.varied else " ") + ("!" if name in self.at_bound else " ")
+            error = "" if math.isnan(self.errors[name]) else f"± {self.errors[name]:.2g}"
+            rows.append((mark, name, _short(self.values[name]), error, spec.unit, spec.meaning))
+        wide = [max(len(row[k]) for row in rows) for k in range(5)] + [0]
+        table = [" ".join(word.ljust(n) for word, n in zip(row, wide)).rstrip() for row in rows]
+        facts = ", ".join(f"{key} {_short(x)}" for key, x in self.statistics.items())
+        data = ", ".join(row.name for row in self.data) or "no data"
+        head = f"{type(self.device).__name__}, {self.created}, from {data}"
+        return "\n".join([head, *table, "* varied  ! at a bound", *([facts] if facts else [])])
+
+    def _check_names(self, given: set[str], names: list[str]) -> None:
+        for name in sorted(given.difference(names)):
+            raise ValueError(f"a card of {type(self.device).__name__} has no parameter {name!r}{guess(name, names)}")
+        for name in (*self.statistics, *self.versions, *self.notes, *self.traces):
+            if not name or "/" in name or name == ".":
+                raise ValueError(f"{name!r} cannot name an entry of a card: it must not be empty or hold a slash")
+
+    def _settle(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _fact(key: str, value: Any) -> float | int | bool | str:
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, float | int | str):
+        raise TypeError(f"statistic {key!r} must be a number or a text, got {type(value).__name__}")
+    return value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, torch.Tensor) and value.ndim:
+        return f"{value.min():.6g} .. {value.max():.6g} ({value.numel()})"
+    return f"{value:.6g}" if isinstance(value, float | torch.Tensor) else str(value)
+
+
+def _find(source: str | Path) -> Path:
+    path = Path(source)
+    if isinstance(source, str) and not path.suffix and path.name == source:
+        path, known = room("fits") / f"{source}.h5", shipped("fits", ".h5")
+    else:
+        source, known = path.name, [near.name for near in path.parent.glob("*.h5")]
+    if path.is_file():
+        return path
+    raise CardError(f"no card {source!r} in {path.parent}{guess(source, known) if known else ''}")

@@ -1,0 +1,167 @@
+"""A trained network as one SPICE deck, and the conductances read back from it.
+
+    input rows ─┐                       a word line is driven at the read voltage for a whole frame
+    spike rows ─┴─ resistor pairs ─ columns at 0 V ─ mirror ─ neuron ─ spk: drives its row in the next frame
+
+Everything is inside: one text, the neuron's `.subckt` included. Holes: `in_<c>` takes the waveform of input c,
+`replay_<layer>_<n>` the rows of neuron n when `free` is 0 and `driven` is 1 (the driven comparison).
+Times: inputs of frame t hold during [t, t + 1) frames; a spike of frame t drives its row, and shows at `v_out<k>`,
+during [t + 1, t + 2).
+"""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from cosim.crossbar import Crossbar
+from cosim.device import Device
+from cosim.errors import ExportError, NetlistError
+from cosim.netlist import Netlist
+from cosim.network import Layer, Network
+from cosim.shelf import shipped
+
+EDGE = 1e-7
+"""Rise time of a row [s]; a ten-thousandth of a frame."""
+_CLOCK = "PULSE(0 1 {t:.9g} 5e-8 5e-8 4e-7 {t:.9g})"
+_CELL = re.compile(r"^r(?P<sign>[pn])(?P<bar>\d+)_(?P<column>\d+)_(?P<row>\d+)\s+\S+\s+\S+\s+(?P<ohm>\S+)", re.I | re.M)
+
+
+def export(network: Network) -> Netlist:
+    """The network's circuit: drivers, crossbars, mirrors, neurons, clock and readout in one deck.
+
+    Weights are taken at their nearest level. Voltages `v_out<k>` are the outputs, 1 V for 1.
+
+    Raises:
+        ExportError: for a neuron without a `.subckt`, values that differ from neuron to neuron in a way a deck
+            cannot carry, or weights that are not finite.
+    """
+    return Netlist("\n".join(_lines(network)) + "\n", name="network")
+
+
+def conductances(deck: Netlist) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Positive and negative cells [S] of every crossbar in a deck, readout last; each (output, input).
+
+    Raises:
+        NetlistError: for a text that holds no crossbar.
+    """
+    cells = [(m["sign"].lower(), *(int(m[k]) for k in ("bar", "column", "row")), float(m["ohm"]))
+             for m in _CELL.finditer(deck.render())]  # fmt: skip
+    if not cells:
+        raise NetlistError(f"{deck.name}: no crossbar in it (resistors rp<bar>_<column>_<row>); was it exported?")
+    bars = []
+    for bar in range(1 + max(cell[1] for cell in cells)):
+        mine = [cell for cell in cells if cell[1] == bar]
+        shape = tuple(1 + max(cell[k] for cell in mine) for k in (2, 3))
+        pair = {"p": np.full(shape, np.nan), "n": np.full(shape, np.nan)}
+        for sign, _, column, row, ohm in mine:
+            pair[sign][column, row] = 1 / ohm
+        bars.append((pair["p"], pair["n"]))
+    return bars
+
+
+def drive(deck: Netlist, inputs: torch.Tensor, v_read: float, t_frame: float) -> Netlist:
+    """The deck with a stimulus on its input rows.
+
+    Args:
+        deck: from `export`.
+        inputs: 0 or 1, (time, channel).
+        v_read: read voltage [V].
+        t_frame: length of a frame [s].
+
+    Raises:
+        ValueError: for another number of channels than the deck has rows.
+    """
+    channels = sum(name.startswith("in_") for name in deck.holes)
+    if inputs.ndim != 2 or inputs.shape[1] != channels:
+        raise ValueError(f"stimulus must be (time, channel) with {channels} channels, got {tuple(inputs.shape)}")
+    for channel in range(channels):
+        deck = deck.drive(f"in_{channel}", *staircase(inputs[:, channel].numpy() * v_read, t_frame))
+    return deck
+
+
+def replay(deck: Netlist, spikes: list[torch.Tensor], v_read: float, t_frame: float) -> Netlist:
+    """The deck with its spike rows cut from the neurons and driven by given spikes, one frame late as in training.
+
+    Args:
+        deck: from `export`.
+        spikes: of each layer, 0 or 1, (time, neuron).
+        v_read: read voltage [V].
+        t_frame: length of a frame [s].
+    """
+    deck = deck.fill(free=0.0, driven=1.0)
+    for k, layer in enumerate(spikes):
+        late = np.vstack([np.zeros(layer.shape[1]), layer.numpy()]) * v_read
+        for n in range(layer.shape[1]):
+            deck = deck.drive(f"replay_{k}_{n}", *staircase(late[:, n], t_frame))
+    return deck
+
+
+def staircase(values: np.ndarray, t_frame: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points (times [s], values) of a waveform that holds each value for a frame and is 0 afterwards."""
+    values = np.append(values, 0.0)
+    turns = np.flatnonzero(np.diff(values)) + 1
+    time = np.stack([turns * t_frame, turns * t_frame + EDGE], 1).ravel()
+    steps = np.stack([values[turns - 1], values[turns]], 1).ravel()
+    return np.append(0.0, time), np.append(values[0], steps)
+
+
+def arguments(device: Device) -> str:
+    """The device's values as `.subckt` arguments, 12 digits."""
+    return " ".join(f"{name}={float(value):.12g}" for name, value in device.values.items())
+
+
+def _lines(network: Network) -> Iterator[str]:
+    frame = network.t_frame
+    yield f"* cosim network {' - '.join(map(str, network.sizes))}, frames of {frame:g} s"
+    yield ".options method=gear reltol=1e-5 abstol=1e-16 chgtol=1e-18 vntol=1e-6"
+    yield f"Vclk clk 0 {_CLOCK.format(t=frame)}"
+    for channel in range(network.sizes[0]):
+        yield f"Vin{channel} in{channel} 0 ${{in_{channel}=0}}"
+    below = [f"in{channel}" for channel in range(network.sizes[0])]
+    for k, layer in enumerate(network.layers):
+        own = [f"row{k}_{n}" for n in range(layer.size)]
+        yield from _layer(layer, k, below + own * layer.recurrent, frame)
+        below = own
+    v_read = network.readout.levels.v_read
+    yield f"Valways always 0 dc {v_read:.12g}"
+    yield from _readout(network.readout, len(network.layers), [*below, "always"])
+    for stem in sorted({layer.neuron.netlist for layer in network.layers}):
+        yield Netlist.load(stem).text.strip()
+
+
+def _layer(layer: Layer, k: int, rows: list[str], frame: float) -> Iterator[str]:
+    neuron = layer.neuron
+    if neuron.netlist not in shipped("netlists", ".cir"):
+        raise ExportError(f"layer {k}: {type(neuron).__name__} has no circuit netlists/{neuron.netlist}.cir")
+    if any(getattr(value, "ndim", 0) for value in neuron.values.values()):
+        raise ExportError(f"layer {k}: give {type(neuron).__name__} one value per parameter before export")
+    yield f"* layer {k}: {len(rows)} rows, {layer.size} {neuron.netlist} neurons"
+    yield from _crossbar(layer.crossbar, k, rows)
+    gain, v_read = layer.crossbar.gain, layer.crossbar.levels.v_read
+    for n in range(layer.size):
+        yield f"Bcol{k}_{n} 0 syn{k}_{n} i = {gain:.12g}*(i(vp{k}_{n})-i(vn{k}_{n}))"
+        yield f"Xn{k}_{n} syn{k}_{n} clk spk{k}_{n} m{k}_{n} s{k}_{n} {neuron.netlist} {arguments(neuron)}"
+        yield f"Vreplay{k}_{n} replay{k}_{n} 0 ${{replay_{k}_{n}=0}}"
+        yield f"Brow{k}_{n} row{k}_{n} 0 v = ${{free=1}}*{v_read:.12g}*v(spk{k}_{n})+${{driven=0}}*v(replay{k}_{n})"
+
+
+def _readout(crossbar: Crossbar, k: int, rows: list[str]) -> Iterator[str]:
+    yield f"* readout: {len(rows)} rows, 1 V for 1"
+    yield from _crossbar(crossbar, k, rows)
+    for n in range(crossbar.weight.shape[0]):
+        yield f"Bout{n} out{n} 0 v = {crossbar.gain:.12g}*(i(vp{k}_{n})-i(vn{k}_{n}))"
+        yield f"Rout{n} out{n} 0 1e9"
+
+
+def _crossbar(crossbar: Crossbar, k: int, rows: list[str]) -> Iterator[str]:
+    if not bool(torch.isfinite(crossbar.weight).all()):
+        raise ExportError(f"crossbar {k}: a weight is not finite; train again from an earlier checkpoint")
+    for sign, cells in zip("pn", crossbar.conductances(), strict=True):
+        for column, line in enumerate(cells.tolist()):
+            yield f"V{sign}{k}_{column} {sign}{k}_{column} 0 dc 0"
+            yield from (
+                f"R{sign}{k}_{column}_{row} {rows[row]} {sign}{k}_{column} {1 / cell:.12g}"
+                for row, cell in enumerate(line)
+            )

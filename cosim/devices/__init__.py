@@ -1,0 +1,5 @@
+"""Two-terminal devices: parameters, a current and one time step each."""
+
+from cosim.devices.vcm import VCM
+
+__all__ = ["VCM"]

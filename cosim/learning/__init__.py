@@ -1,0 +1,7 @@
+"""Learning rules, one file each, behind one call: `rule.gradient(network, inputs, targets, loss)`."""
+
+from cosim.learning.bptt import BPTT
+from cosim.learning.bruno import Bruno
+from cosim.learning.rule import Loss, Rule
+
+__all__ = ["BPTT", "Bruno", "Loss", "Rule"]

@@ -1,0 +1,133 @@
+"""A network: crossbars and neurons through time.
+
+    rows ─ crossbar ─ currents ─ neurons ─┐        one frame a step; a spike drives its rows in the next frame,
+      └────────── spikes of the frame before ┘     in training as in the circuit
+
+Axes: (time, batch, neuron). Rows of a layer's crossbar: its inputs first, then its own neurons if recurrent.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from cosim.card import Card
+from cosim.crossbar import Crossbar, Levels
+from cosim.device import Device
+from cosim.kernels.frames import fine
+from cosim.neurons import Neuron, State
+
+Frame = Callable[[State, torch.Tensor], State]
+"""What happens to a population in one frame: (state after tick, current [A]) -> state at the frame's end."""
+
+
+class Layer(nn.Module):
+    """A crossbar and the neurons on its columns.
+
+    Attributes:
+        crossbar: weights, (neuron, row).
+        neuron: the population's device in its clocked form.
+        inputs: rows that come from the layer below.
+        recurrent: whether the layer's own spikes are further rows.
+    """
+
+    def __init__(self, inputs: int, size: int, neuron: Neuron, recurrent: bool, **crossbar):
+        super().__init__()
+        self.inputs, self.size, self.neuron, self.recurrent = inputs, size, neuron, recurrent
+        self.crossbar = Crossbar(inputs + size * recurrent, size, **crossbar)
+
+    def rows(self, below: torch.Tensor, state: State) -> torch.Tensor:
+        """What drives the word lines: 0 or 1, (batch, row)."""
+        return torch.cat([below, state.z], -1) if self.recurrent else below
+
+
+class Trace(NamedTuple):
+    """What a run leaves behind.
+
+    Attributes:
+        outputs: readout, (time, batch, output).
+        spikes: of every hidden layer, each (time, batch, neuron).
+        voltages: at the frames' ends [V], each (time, batch, neuron).
+    """
+
+    outputs: torch.Tensor
+    spikes: tuple[torch.Tensor, ...]
+    voltages: tuple[torch.Tensor, ...]
+
+
+class Network(nn.Module):
+    """Layers of neurons behind crossbars, and a linear readout of the last layer's spikes.
+
+    Args:
+        sizes: inputs, neurons of each hidden layer, outputs.
+        neuron: a neuron device or its card; taken in its clocked form.
+        synapse: a memristive cell (with `conductance`) or its card.
+        levels: signed conductance levels of a weight; None for no rounding.
+        recurrent: whether hidden layers feed themselves.
+        unit: synaptic current [A] of a weight of one.
+        t_frame: length of a frame [s].
+        seed: of the first weights and of the stochastic rounding.
+
+    Raises:
+        ValueError: for fewer than three sizes.
+    """
+
+    def __init__(self, sizes: Sequence[int], neuron: Neuron | Card, synapse: Device | Card, *, levels: int | None = 7,
+                 recurrent: bool = True, unit: float = 1e-9, t_frame: float = 1e-3, seed: int = 0):  # fmt: skip
+        super().__init__()
+        if len(sizes) < 3:
+            raise ValueError(f"sizes are inputs, hidden layers, outputs; got {list(sizes)}")
+        neuron, synapse = (x.device if isinstance(x, Card) else x for x in (neuron, synapse))
+        self.sizes, self.t_frame, self.generator = tuple(sizes), t_frame, torch.Generator().manual_seed(seed)
+        common = dict(levels=Levels.of(synapse, levels), generator=self.generator)
+        self.layers = nn.ModuleList(
+            Layer(m, n, neuron.clocked(), recurrent, unit=unit, spread=1.75, shift=0.5, **common)
+            for m, n in zip(sizes[:-2], sizes[1:-1])
+        )
+        wide = sizes[-2] + 1
+        self.readout = Crossbar(wide, sizes[-1], unit=1.0, spread=wide**-0.5, **common)
+
+    def forward(self, inputs: torch.Tensor, frames: Sequence[Frame] | None = None, *, drawn: bool = False) -> Trace:
+        """Run a stimulus through the network.
+
+        Args:
+            inputs: 0 or 1, (time, batch, channel).
+            frames: what one frame does to each layer; by default the fine grid of 1 us without gradients.
+            drawn: round the weights stochastically, as in training, instead of to the nearest level.
+
+        Raises:
+            ValueError: if the stimulus has not (time, batch, channel) axes with as many channels as inputs.
+        """
+        self._check(inputs)
+        inputs = inputs.to(self.readout.weight.dtype)
+        frames = frames or self.fine(inputs.shape[1])
+        generator = self.generator if drawn else None
+        weights = [layer.crossbar.drawn(generator) for layer in self.layers]
+        states = [layer.neuron.rest((inputs.shape[1], layer.size)) for layer in self.layers]
+        history = []
+        for below in inputs:
+            rows = [layer.rows(x, s) for layer, x, s in zip(self.layers, [below, *(s.z for s in states)], states)]
+            states = [
+                frame(layer.neuron.tick(state), row @ weight.T)
+                for frame, layer, state, row, weight in zip(frames, self.layers, states, rows, weights)
+            ]
+            history.append(states)
+        return self._trace(history, self.readout.drawn(generator))
+
+    def fine(self, batch: int, steps: int = 1000, backend: str = "auto") -> list[Frame]:
+        """The fine simulation of each layer as a `Frame`, without gradients."""
+        runs = [fine(layer.neuron, (batch, layer.size), self.t_frame, steps, backend) for layer in self.layers]
+        return [lambda state, i_in, run=run: run(state, i_in)[0] for run in runs]
+
+    def _trace(self, history, readout):
+        spikes = tuple(torch.stack([states[k].z for states in history]) for k in range(len(self.layers)))
+        voltages = tuple(torch.stack([states[k].v for states in history]) for k in range(len(self.layers)))
+        always = torch.ones_like(spikes[-1][..., :1])
+        return Trace(torch.cat([spikes[-1], always], -1) @ readout.T, spikes, voltages)
+
+    def _check(self, inputs):
+        if inputs.ndim != 3 or inputs.shape[-1] != self.sizes[0]:
+            raise ValueError(
+                f"stimulus must be (time, batch, channel) with {self.sizes[0]} channels, got {tuple(inputs.shape)}"
+            )

@@ -1,0 +1,159 @@
+"""A process with an ngspice in it: started, asked, stopped when it takes too long, buried when it dies."""
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from typing import Any
+
+from cosim.errors import SimulationError
+from cosim.spice.job import About, Job, Result
+
+RUNS = 200
+"""Runs after which a worker is replaced, as a precaution: its memory was flat over as many."""
+START = 60.0
+"""Longest time a worker may take to greet [s]."""
+ADVICE = "ngspice's shared library is missing: `apt install ngspice libngspice0`, or let NGSPICE_LIBRARY_PATH name it"
+
+
+class Worker:
+    """One ngspice in one process, for one run at a time.
+
+    Attributes:
+        about: the engine's greeting: version and capabilities.
+        runs: how many it has done.
+
+    Raises:
+        SimulationError: if the library is missing or the process does not start.
+    """
+
+    def __init__(self):
+        self.runs = 0
+        self._owner = os.getpid()
+        self._late = False
+        self._noise = tempfile.TemporaryFile(buffering=0)  # not a pipe: nobody has to read it while ngspice runs
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "cosim.spice.engine"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._noise,
+            cwd=os.sep,  # ngspice obeys a .spiceinit in its folder
+            env=_environment(),
+        )
+        self.close = weakref.finalize(self, _stop, self._process, self._owner)
+        self.about: About = self._exchange(None, START)
+        if self.about.missing:
+            self.close()
+            raise SimulationError(ADVICE, (self.about.missing,))
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another job; a worker inherited through a fork cannot."""
+        return not self._late and self._owner == os.getpid() and self._process.poll() is None
+
+    def run(self, job: Job, timeout: float) -> Result:
+        """Run a job; a worker whose ngspice failed is stopped, since later runs could not be trusted.
+
+        Args:
+            job: what to run.
+            timeout: longest time to wait [s].
+
+        Raises:
+            SimulationError: if the process died or had to be stopped.
+        """
+        self._noise.seek(0)
+        self._noise.truncate()
+        self.runs += 1
+        result = self._exchange(job, timeout)
+        if result.failure:
+            self.close()
+        return result
+
+    def _exchange(self, message: Job | None, timeout: float) -> Any:
+        alarm = threading.Timer(min(timeout, threading.TIMEOUT_MAX), self._expire)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            if message is not None:
+                pickle.dump(message, self._process.stdin)
+                self._process.stdin.flush()
+            return pickle.load(self._process.stdout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)  # it is dying: let it say of what
+            self.close()
+            raise self._obituary(message.name if message else "start of a worker", timeout) from None
+        except BaseException:  # Ctrl-C: the answer would come to the next question
+            self.close()
+            raise
+        finally:
+            alarm.cancel()
+
+    def _expire(self) -> None:
+        self._late = True
+        self._process.kill()
+
+    def _obituary(self, name: str, timeout: float) -> SimulationError:
+        self._noise.seek(0)
+        words = tuple(self._noise.read().decode(errors="replace").splitlines())
+        if self._late:
+            return SimulationError(
+                f"{name}: ngspice was stopped after {timeout:g} s; allow more time, a larger step or an earlier stop",
+                words,
+            )
+        code = self._process.returncode
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return SimulationError(f"{name}: the ngspice process died ({how}); leave out what made it do so", words)
+
+
+class Station:
+    """A place for a worker: starts one when needed, replaces it when it has failed or is worn. Thread-safe."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+
+    def run(self, job: Job, timeout: float) -> tuple[Result, About]:
+        """Run a job on a fit worker; see `Worker.run`. The worker's start does not count as waiting."""
+        with self._lock:
+            worker = self._fit()
+            return worker.run(job, timeout), worker.about
+
+    def about(self) -> About:
+        """The greeting of a fit worker."""
+        with self._lock:
+            return self._fit().about
+
+    def _fit(self) -> Worker:
+        worker = self._worker
+        if worker is None or not worker.alive or worker.runs >= RUNS:
+            if worker is not None:
+                worker.close()
+            self._worker = Worker()
+        return self._worker
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with our import path, whatever the working folder and the way cosim was found."""
+    path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
+    return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path}
+
+
+def _stop(process: subprocess.Popen, owner: int) -> None:
+    if os.getpid() != owner:
+        return  # forked: the process still serves our parent
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(BrokenPipeError):  # what was written last can no longer be flushed
+            pipe.close()

@@ -1,0 +1,90 @@
+"""A task: pieces to learn from, to choose by and to be judged by."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+
+class Piece(NamedTuple):
+    """One sequence and what should be said to it.
+
+    Attributes:
+        name: of the piece.
+        inputs: (time, channel).
+        targets: (time, output).
+    """
+
+    name: str
+    inputs: Tensor
+    targets: Tensor
+
+
+class Batch(NamedTuple):
+    """Pieces side by side, shorter ones padded with zeros at their end.
+
+    Attributes:
+        inputs: (time, batch, channel).
+        targets: (time, batch, output).
+        mask: 1 where a frame is real, 0 where it is padding, (time, batch).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Task:
+    """Real data under a name that says which.
+
+    Attributes:
+        name: of the data and its split; never shared by two sources.
+        source: a sentence: where the data came from and how it was split.
+        train, valid, test: the pieces of each part.
+    """
+
+    name: str
+    source: str
+    train: tuple[Piece, ...]
+    valid: tuple[Piece, ...]
+    test: tuple[Piece, ...]
+
+    @property
+    def channels(self) -> int:
+        """Width of the inputs."""
+        return self.train[0].inputs.shape[1]
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{len(getattr(self, part))} {part}" for part in ("train", "valid", "test"))
+        return f"{self.name}: {parts}, {self.channels} channels. {self.source}"
+
+
+def batches(pieces: Sequence[Piece], size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+    """Pieces of similar length together, the groups in random order; each piece once.
+
+    Args:
+        pieces: of one task.
+        size: most pieces in a batch.
+        generator: of the order; torch's own if None.
+
+    Raises:
+        ValueError: if size is less than one.
+    """
+    if size < 1:
+        raise ValueError(f"a batch has at least one piece, got size = {size}")
+    mixed = torch.randperm(len(pieces), generator=generator).tolist()
+    ordered = sorted(mixed, key=lambda k: len(pieces[k].inputs))
+    groups = [ordered[k : k + size] for k in range(0, len(ordered), size)]
+    for k in torch.randperm(len(groups), generator=generator).tolist():
+        yield _side_by_side([pieces[j] for j in groups[k]])
+
+
+def _side_by_side(pieces: list[Piece]) -> Batch:
+    inputs, targets = (pad_sequence([piece[k] for piece in pieces]) for k in (1, 2))
+    lengths = torch.tensor([len(piece.inputs) for piece in pieces])
+    mask = torch.arange(len(inputs)).unsqueeze(1) < lengths
+    return Batch(inputs, targets, mask.to(inputs.dtype))
