@@ -21,7 +21,7 @@ _TRAPS = {
     r"\s*!": "a shell command",
     r"(?!\s*\*).*`": "a backtick, which runs a command",
 }
-_FILES = re.compile(r"\bd_process\b|\bd_cosim\b|\w*file\s*=", re.IGNORECASE)
+_FILES = re.compile(r"d_process|d_cosim|file\s*=", re.IGNORECASE)
 _EXTERNAL = re.compile(r"\s*[vi]\S*\s+\S+\s+\S+\s+\S.*\bexternal\b", re.IGNORECASE)
 
 _PINS = dict(r=2, c=2, l=2, v=2, i=2, b=2, d=2, f=2, h=2, w=2, e=4, g=4, s=4, t=4, j=3, q=3, m=4)
@@ -59,17 +59,18 @@ def logical_lines(text: str, comments: bool = False) -> list[tuple[int, str]]:
     Returns:
         (number of the first physical line, line) for each.
     """
-    lines: list[tuple[int, str]] = []
+    lines: list[tuple[int, list[str]]] = []
     asides = []
     for number, line in enumerate(text.splitlines(), 1):
         bare = line.strip()
         if bare.startswith("+") and lines:
-            lines[-1] = (lines[-1][0], f"{lines[-1][1]} {bare[1:]}")
+            lines[-1][1].append(bare[1:])
         elif bare.startswith("*"):
-            asides.append((number, line))
+            asides.append((number, [line]))
         elif bare:
-            lines.append((number, line))
-    return sorted(lines + asides) if comments else lines
+            lines.append((number, [line]))
+    chosen = sorted(lines + asides) if comments else lines
+    return [(number, " ".join(parts)) for number, parts in chosen]
 
 
 @dataclass
@@ -139,13 +140,12 @@ def _loads(scope: _Scope, scopes: dict, models: set, done: dict) -> Counter:
 
 def _weight(line: str, pin: int, scopes: dict, models: set, done: dict) -> int:
     """Terminals that one pin of an element stands for; 2 where the element itself holds the node."""
-    words = line.split()
     if line[0] == "x":
-        child = scopes.get(_bare(words)[-1])
+        child = scopes.get(_bare(line.split())[-1])
         if child is None or pin >= len(child.ports):
             return 2
         return _loads(child, scopes, models, done)[child.ports[pin]]
-    holds = (line[0] in "veh" and pin < 2) or (line[0] == "b" and any(word.startswith("v=") for word in words))
+    holds = (line[0] in "veh" and pin < 2) or (line[0] == "b" and " v=" in line)
     return 2 if holds else 1
 
 

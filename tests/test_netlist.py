@@ -183,7 +183,10 @@ def test_refused_unless_trusted(line):
     text = f"V1 a 0 1\nR1 a 0 1\n{line}\n"
     with pytest.raises(NetlistError, match="line 4: .*is refused: .*; remove it, or load with trust=True"):
         Netlist(text).check()
-    Netlist(text, trusted=True).check()
+
+
+def test_trusted_text_may_run_commands():
+    Netlist("V1 a 0 1\nR1 a 0 1\n.control\nshell id\n.endc", trusted=True).check()
 
 
 def test_a_refused_line_may_come_through_a_hole():

@@ -1,7 +1,6 @@
 """ngspice itself: right numbers from good decks, one clear error from each way of failing, and life after it."""
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -336,9 +335,10 @@ def gone(pid):
 def test_a_script_without_main_guard_and_its_worker_dies_with_it(tmp_path):
     env = {**os.environ, "PYTHONPATH": ROOT}
     parent = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, env=env, cwd=tmp_path)
-    pid = int(parent.stdout.readline().split()[0])
+    pid, *heavy = parent.stdout.readline().decode().split()
+    assert heavy == ["False", "False"], "neither torch nor PySpice in the user's process"
     time.sleep(0.2)
-    assert not gone(pid) if False else Path(f"/proc/{pid}").exists()
+    assert Path(f"/proc/{pid}").exists()
     parent.kill()
     parent.wait()
     parent.stdout.close()
@@ -349,12 +349,13 @@ def test_a_fork_leaves_its_parents_worker_alone(station):
     still_good()
     pid = os.fork()
     if pid == 0:
+        code = 1
         try:
             still_good()
-        finally:
-            mine = station._worker.pid
             station._worker.close()
-            os._exit(0 if mine != 0 else 1)
+            code = 0
+        finally:
+            os._exit(code)
     assert os.waitpid(pid, 0)[1] == 0
     before = station._worker.pid
     still_good()
@@ -362,12 +363,7 @@ def test_a_fork_leaves_its_parents_worker_alone(station):
 
 
 def test_the_engine_needs_no_torch():
-    code = "import sys, cosim.spice.engine; print([m for m in ('torch', 'scipy', 'pandas') if m in sys.modules])"
+    code = "import sys, cosim.spice.engine; print('torch' in sys.modules)"
     env = {**os.environ, "PYTHONPATH": ROOT}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
-    assert "torch" not in out.stdout
-
-
-def test_results_travel():
-    waves = simulate(RC, 1e-3, 1e-5)
-    assert pickle.loads(pickle.dumps(dict(waves.signals)))["v_m"] == pytest.approx(waves["v_m"])
+    assert out.stdout.strip() == "False"

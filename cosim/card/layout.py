@@ -34,7 +34,7 @@ import numpy as np
 import torch
 
 from cosim import devices, neurons
-from cosim.device import Device, Value, guess
+from cosim.device import Device, Value
 from cosim.errors import CardError
 
 SCHEMA, VERSION = "cosim.card", 1
@@ -83,7 +83,7 @@ def unpacked(whole: bytes) -> dict[str, Any]:
     try:
         with h5py.File(io.BytesIO(whole), "r") as file:
             return _read(file)
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, CardError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise CardError(f"does not fit this version of cosim: {error}; fit the device again") from error
 
 
@@ -136,14 +136,14 @@ def _read(file: h5py.File) -> dict[str, Any]:
 
 def _device(kind: str, stored: h5py.Group, options: dict[str, Any]) -> Device:
     if kind not in KINDS:
-        raise ValueError(f"there is no device {kind!r}{guess(kind, list(KINDS))}")
+        raise CardError(f"there is no device {kind!r}, only {', '.join(sorted(KINDS))}")
     params = KINDS[kind].params()
     odd = sorted(set(params) ^ set(stored))
     if odd:
-        raise ValueError(f"{kind} and the file do not share the parameters {', '.join(odd)}")
+        raise CardError(f"{kind} and the file do not share the parameters {', '.join(odd)}")
     for name, spec in params.items():
         if stored[name].attrs["unit"] != spec.unit:
-            raise ValueError(f"{name} is in {stored[name].attrs['unit']}, but {kind} wants {spec.unit}")
+            raise CardError(f"parameter {name} is in {stored[name].attrs['unit']}, but {kind} wants {spec.unit}")
     values = {name: _plain(stored[name]["value"]) for name in params}
     tensors = {name: torch.from_numpy(x) for name, x in values.items() if isinstance(x, np.ndarray)}
     return KINDS[kind](**values | tensors, **options)

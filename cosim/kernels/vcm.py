@@ -271,8 +271,8 @@ def _rates(cell, v, x, temp, guess):
 
 @_jit
 def _jacobian(cell, v, slope, y, f, guess):
-    """Forward differences of the rates: by ln N, by T and by time along the voltage's ramp."""
-    dx, dtemp = 1e-7, 1e-7 * y[1]
+    """Differences of the rates: by ln N, by T and by time along the voltage's ramp."""
+    dx, dtemp = math.copysign(1e-7, v), 1e-7 * y[1]  # away from the bound ahead: the rates end there with a corner
     fx = _rates(cell, v, y[0] + dx, y[1], guess)
     ft = _rates(cell, v, y[0], y[1] + dtemp, guess)
     xt = tt = 0.0

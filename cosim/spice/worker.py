@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from typing import Any
+from typing import Any, BinaryIO
 
 from cosim.errors import SimulationError
 from cosim.spice.job import About, Job, Result
@@ -34,7 +34,6 @@ class Worker:
 
     def __init__(self):
         self.runs = 0
-        self._owner = os.getpid()
         self._late = False
         self._noise = tempfile.TemporaryFile(buffering=0)  # not a pipe: nobody has to read it while ngspice runs
         self._process = subprocess.Popen(
@@ -45,7 +44,7 @@ class Worker:
             cwd=os.sep,  # ngspice obeys a .spiceinit in its folder
             env=_environment(),
         )
-        self.close = weakref.finalize(self, _stop, self._process, self._owner)
+        self.close = weakref.finalize(self, _stop, self._process, self._noise)
         self.about: About = self._exchange(None, START)
         if self.about.missing:
             self.close()
@@ -59,7 +58,7 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether it can take another job; a worker inherited through a fork cannot."""
-        return not self._late and self._owner == os.getpid() and self._process.poll() is None
+        return not self._late and self._process.poll() is None
 
     def run(self, job: Job, timeout: float) -> Result:
         """Run a job; a worker whose ngspice failed is stopped, since later runs could not be trusted.
@@ -89,10 +88,9 @@ class Worker:
                 self._process.stdin.flush()
             return pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(5)  # it is dying: let it say of what
+            error = self._obituary(message.name if message else "start of a worker", timeout)
             self.close()
-            raise self._obituary(message.name if message else "start of a worker", timeout) from None
+            raise error from None
         except BaseException:  # Ctrl-C: the answer would come to the next question
             self.close()
             raise
@@ -104,6 +102,10 @@ class Worker:
         self._process.kill()
 
     def _obituary(self, name: str, timeout: float) -> SimulationError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)  # it is dying: let it say of what
+        self._process.kill()
+        code = self._process.wait()
         self._noise.seek(0)
         words = tuple(self._noise.read().decode(errors="replace").splitlines())
         if self._late:
@@ -111,7 +113,6 @@ class Worker:
                 f"{name}: ngspice was stopped after {timeout:g} s; allow more time, a larger step or an earlier stop",
                 words,
             )
-        code = self._process.returncode
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return SimulationError(f"{name}: the ngspice process died ({how}); leave out what made it do so", words)
 
@@ -149,11 +150,9 @@ def _environment() -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path}
 
 
-def _stop(process: subprocess.Popen, owner: int) -> None:
-    if os.getpid() != owner:
-        return  # forked: the process still serves our parent
+def _stop(process: subprocess.Popen, noise: BinaryIO) -> None:
     process.kill()
     process.wait()
-    for pipe in (process.stdin, process.stdout):
+    for pipe in (process.stdin, process.stdout, noise):
         with contextlib.suppress(BrokenPipeError):  # what was written last can no longer be flushed
             pipe.close()

@@ -7,6 +7,7 @@ Sources:
     [3] Fehlings et al., BRUNO, arXiv 2505.17791: 54 pitches, one frame a millisecond.
 """
 
+import functools
 import os
 import zlib
 from collections import Counter, defaultdict
@@ -28,6 +29,8 @@ SPLIT = dict(train=229, valid=76, test=77)
 QUICK = 40
 TWIN = 0.8
 
+_once = functools.cache(chorale)  # a program asks for its task more than once
+
 Progress = Callable[[int, int], None]
 """What is told how many scores of how many are read."""
 
@@ -37,10 +40,13 @@ def jsb(data: str | Path | None = None, quick: bool = False, progress: Progress 
 
     With a path, or the environment variable COSIM_DATA, the published split, named "jsb". Otherwise, named
     "jsb-music21", the four-part scores of the package music21, transposed as the published ones are: tonic to
-    C, an octave up. Repeats are not played again, which in most of the published pieces they are not either.
-    A chorale that shares four fifths of its chords with an earlier one is left out. The split is by the
-    remainder of zlib.crc32(name) by 5: 0 test, 1 valid, else train. Nothing that was read stays on disk: all
-    takes about three seconds.
+    C, an octave up. A chorale that shares four fifths of its chords with an earlier one is left out. The part
+    is the remainder of zlib.crc32(name) by 5: 0 test, 1 valid, else train. Reading takes a few seconds.
+
+    The two sets differ in more than their split: repeats are not played again here, as they are in about a
+    quarter of the published pieces; most of those end with one frame more; and the editions differ, mostly in
+    single notes and in rests after a fermata. In chorales of the same length the median piece has the same
+    chord in 96 % of its frames.
 
     Args:
         data: `JSB_Chorales.mat`, or a folder with it or with `jsb/JSB_Chorales.mat`.
@@ -98,7 +104,7 @@ def _built(quick: bool, progress: Progress) -> Task:
 
 def _read(paths: list[Path], progress: Progress) -> Iterator[tuple[str, np.ndarray]]:
     for k, path in enumerate(paths):
-        roll = chorale(path)
+        roll = _once(path)
         progress(k + 1, len(paths))
         if roll is not None:
             yield path.stem, roll
