@@ -115,7 +115,7 @@ def arguments(device: Device) -> str:
 def _lines(network: Network) -> Iterator[str]:
     frame = network.t_frame
     yield f"* cosim network {' - '.join(map(str, network.sizes))}, frames of {frame:g} s"
-    yield ".options method=gear reltol=1e-5 abstol=1e-16 chgtol=1e-18 vntol=1e-6"
+    yield ".options method=gear reltol=1e-5 abstol=1e-16 chgtol=1e-14 vntol=1e-6"
     yield f"Vclk clk 0 {_CLOCK.format(t=frame)}"
     for channel in range(network.sizes[0]):
         yield f"Vin{channel} in{channel} 0 ${{in_{channel}=0}}"
@@ -141,7 +141,8 @@ def _layer(layer: Layer, k: int, rows: list[str], frame: float) -> Iterator[str]
     yield from _crossbar(layer.crossbar, k, rows)
     gain, v_read = layer.crossbar.gain, layer.crossbar.levels.v_read
     for n in range(layer.size):
-        yield f"Bcol{k}_{n} 0 syn{k}_{n} i = {gain:.12g}*(i(vp{k}_{n})-i(vn{k}_{n}))"
+        yield f"Bcol{k}_{n} 0 col{k}_{n} i = {gain:.12g}*(i(vp{k}_{n})-i(vn{k}_{n}))"
+        yield f"Vsynapse{k}_{n} col{k}_{n} syn{k}_{n} dc 0"
         yield f"Xn{k}_{n} syn{k}_{n} clk spk{k}_{n} m{k}_{n} s{k}_{n} {neuron.netlist} {arguments(neuron)}"
         yield f"Vreplay{k}_{n} replay{k}_{n} 0 ${{replay_{k}_{n}=0}}"
         yield f"Brow{k}_{n} row{k}_{n} 0 v = ${{free=1}}*{v_read:.12g}*v(spk{k}_{n})+${{driven=0}}*v(replay{k}_{n})"

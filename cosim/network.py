@@ -115,9 +115,10 @@ class Network(nn.Module):
             history.append(states)
         return self._trace(history, self.readout.drawn(generator))
 
-    def fine(self, batch: int, steps: int = 1000, backend: str = "auto") -> list[Frame]:
-        """The fine simulation of each layer as a `Frame`, without gradients."""
-        runs = [fine(layer.neuron, (batch, layer.size), self.t_frame, steps, backend) for layer in self.layers]
+    def fine(self, batch: int, *, steps: int = 1000, parts: int = 1, backend: str = "auto") -> list[Frame]:
+        """The fine simulation of each layer without gradients: a whole frame, or one of so many equal parts."""
+        piece = self.t_frame / parts, steps // parts
+        runs = [fine(layer.neuron, (batch, layer.size), *piece, backend) for layer in self.layers]
         return [lambda state, i_in, run=run: run(state, i_in)[0] for run in runs]
 
     def _trace(self, history, readout):

@@ -1,0 +1,200 @@
+"""Epochs: draw batches, let a rule fill the gradients, step, judge, remember.
+
+A checkpoint after every epoch is written to a temporary file and renamed; `resume=True` goes on where it stopped.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from cosim.learning import Bruno, Rule
+from cosim.network import Network
+from cosim.tasks import Piece, Task, batches, frame_nll, mean_bce
+
+SKIP = 5
+"""First frames that do not count, as in BRUNO's code."""
+
+
+class Epoch(NamedTuple):
+    """One row of the learning curve.
+
+    Attributes:
+        number: from 1.
+        train: mean binary cross-entropy while training [nats].
+        valid: the same on the validation part, weights at their nearest levels.
+        nll: frame negative log-likelihood on the validation part [nats per frame].
+        rate: share of neurons that fire in a frame.
+        seconds: it took [s].
+    """
+
+    number: int
+    train: float
+    valid: float
+    nll: float
+    rate: float
+    seconds: float
+
+
+class Score(NamedTuple):
+    """How a network does on pieces: mean binary cross-entropy, frame negative log-likelihood [nats], firing rate."""
+
+    bce: float
+    nll: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class History:
+    """A training run.
+
+    Attributes:
+        epochs: the learning curve.
+        test: score on the test part with the weights kept.
+        kept: number of the epoch whose weights were kept, the best on the validation part.
+        rule: what trained it.
+        task: name of the data.
+    """
+
+    epochs: tuple[Epoch, ...]
+    test: Score
+    kept: int
+    rule: str
+    task: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How training goes.
+
+    Attributes:
+        epochs: passes through the training part.
+        batch: pieces in an update.
+        rate: Adamax's learning rate (betas 0.9 and 0.995).
+        seed: of the order of the pieces.
+    """
+
+    epochs: int = 20
+    batch: int = 4
+    rate: float = 0.02
+    seed: int = 0
+
+
+def train(
+    network: Network,
+    task: Task,
+    rule: Rule | None = None,
+    schedule: Schedule | None = None,
+    *,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    progress: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Train a network in place and keep the weights that did best on the validation part.
+
+    Args:
+        network: trained from its present weights.
+        task: where the pieces come from.
+        rule: `Bruno()` by default.
+        schedule: epochs, batch, rate, seed.
+        checkpoint: file to write after every epoch; nothing is written if None.
+        resume: go on from that file if it is there.
+        progress: called after each epoch.
+
+    Raises:
+        ValueError: if network and task differ in width, the schedule has no epoch, or the loss is not finite.
+    """
+    rule, schedule = rule or Bruno(), schedule or Schedule()
+    _check(network, task, schedule)
+    optimizer = torch.optim.Adamax(network.parameters(), lr=schedule.rate, betas=(0.9, 0.995))
+    generator = torch.Generator().manual_seed(schedule.seed)
+    run = _Run(network, optimizer, generator, Path(checkpoint) if checkpoint else None)
+    epochs, best = run.load() if resume else ([], None)
+    for number in range(len(epochs) + 1, schedule.epochs + 1):
+        begin = time.perf_counter()
+        loss = _pass(network, task.train, rule, optimizer, schedule.batch, generator)
+        score = evaluate(network, task.valid)
+        epochs.append(Epoch(number, loss, *score, time.perf_counter() - begin))
+        if best is None or score.bce < epochs[best[0] - 1].valid:
+            best = number, {name: x.clone() for name, x in network.state_dict().items()}
+        run.save(epochs, best)
+        if progress:
+            progress(epochs[-1])
+    network.load_state_dict(best[1])
+    return History(tuple(epochs), evaluate(network, task.test), best[0], repr(rule), task.name)
+
+
+def evaluate(network: Network, pieces: Sequence[Piece], batch: int = 32) -> Score:
+    """Score of a network on pieces, weights at their nearest levels, on the fine grid."""
+    sums = torch.zeros(3, dtype=torch.float64)
+    frames = 0.0
+    for part in batches(pieces, batch, torch.Generator().manual_seed(0)):
+        with torch.no_grad():
+            trace = network(part.inputs)
+        count = float(part.mask[SKIP:].sum())
+        fired = trace.spikes[0][SKIP:].mean(-1) * part.mask[SKIP:]
+        losses = (f(trace.outputs, part.targets, SKIP, part.mask) for f in (mean_bce, frame_nll))
+        sums += torch.stack([*losses, fired.sum() / max(count, 1.0)]) * count
+        frames += count
+    return Score(*(sums / frames).tolist())
+
+
+class _Run(NamedTuple):
+    """What a checkpoint holds."""
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    path: Path | None
+
+    def save(self, epochs: list[Epoch], best: tuple) -> None:
+        if self.path is None:
+            return
+        part = self.path.with_name(self.path.name + ".part")
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "random": [self.generator.get_state(), self.network.generator.get_state()],
+                "epochs": [tuple(epoch) for epoch in epochs],
+                "best": best,
+            },
+            part,
+        )
+        part.replace(self.path)
+
+    def load(self) -> tuple[list[Epoch], tuple | None]:
+        if self.path is None or not self.path.is_file():
+            return [], None
+        held = torch.load(self.path, weights_only=True)
+        self.network.load_state_dict(held["network"])
+        self.optimizer.load_state_dict(held["optimizer"])
+        self.generator.set_state(held["random"][0])
+        self.network.generator.set_state(held["random"][1])
+        return [Epoch(*row) for row in held["epochs"]], held["best"]
+
+
+def _pass(network, pieces, rule, optimizer, batch, generator) -> float:
+    """One epoch of updates; the mean loss."""
+    total = count = 0.0
+    for part in batches(pieces, batch, generator):
+        loss = rule.gradient(network, part.inputs, part.targets, lambda y, t, m=part.mask: mean_bce(y, t, SKIP, m))
+        if not loss < float("inf"):
+            raise ValueError(f"the loss became {loss}; take a smaller learning rate than {optimizer.defaults['lr']}")
+        optimizer.step()
+        total, count = total + loss, count + 1
+    return total / count
+
+
+def _check(network: Network, task: Task, schedule: Schedule) -> None:
+    width = task.train[0].targets.shape[-1]
+    if (network.sizes[0], network.sizes[-1]) != (task.channels, width):
+        raise ValueError(
+            f"task {task.name} has {task.channels} inputs and {width} outputs, "
+            f"the network {network.sizes[0]} and {network.sizes[-1]}"
+        )
+    if schedule.epochs < 1:
+        raise ValueError(f"train for at least one epoch, got {schedule.epochs}")
