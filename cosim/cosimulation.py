@@ -137,7 +137,6 @@ def _signals(network: Network) -> list[str]:
         *(f"v_out{n}" for n in range(network.sizes[-1])),
         *(f"i_in{c}" for c in range(network.sizes[0])),
         *(f"i_synapse{name}" for name in names),
-        "i_always",
     ]
 
 
@@ -162,15 +161,13 @@ def _energy(network: Network, deck: Netlist, waves: Waves) -> dict[str, float]:
     names = neurons(network)
     rows = sum(_work(waves, f"v_in{c}", f"i_in{c}", -1) for c in range(network.sizes[0]))
     membranes = sum(_work(waves, f"v_m{name}", f"i_synapse{name}", 1) for name in names)
-    always = _work(waves, None, "i_always", -1) * network.readout.levels.v_read
     load = _row_loads(network, deck)
     spikes = sum(load[name] * _square(waves, f"v_row{name}") for name in names)
-    return {"input rows": rows, "spike rows": spikes, "bias row": always, "membranes": membranes}
+    return {"input rows": rows, "spike rows": spikes, "membranes": membranes}
 
 
-def _work(waves: Waves, volts: str | None, amps: str, sign: int) -> float:
-    power = waves[amps] * (1.0 if volts is None else waves[volts])
-    return sign * float(np.trapezoid(power, waves.time))
+def _work(waves: Waves, volts: str, amps: str, sign: int) -> float:
+    return sign * float(np.trapezoid(waves[volts] * waves[amps], waves.time))
 
 
 def _square(waves: Waves, volts: str) -> float:

@@ -124,9 +124,7 @@ def _lines(network: Network) -> Iterator[str]:
         own = [f"row{k}_{n}" for n in range(layer.size)]
         yield from _layer(layer, k, below + own * layer.recurrent, frame)
         below = own
-    v_read = network.readout.levels.v_read
-    yield f"Valways always 0 dc {v_read:.12g}"
-    yield from _readout(network.readout, len(network.layers), [*below, "always"])
+    yield from _readout(network, len(network.layers), below)
     for stem in sorted({layer.neuron.netlist for layer in network.layers}):
         yield Netlist.load(stem).text.strip()
 
@@ -148,11 +146,12 @@ def _layer(layer: Layer, k: int, rows: list[str], frame: float) -> Iterator[str]
         yield f"Brow{k}_{n} row{k}_{n} 0 v = ${{free=1}}*{v_read:.12g}*v(spk{k}_{n})+${{driven=0}}*v(replay{k}_{n})"
 
 
-def _readout(crossbar: Crossbar, k: int, rows: list[str]) -> Iterator[str]:
-    yield f"* readout: {len(rows)} rows, 1 V for 1"
-    yield from _crossbar(crossbar, k, rows)
-    for n in range(crossbar.weight.shape[0]):
-        yield f"Bout{n} out{n} 0 v = {crossbar.gain:.12g}*(i(vp{k}_{n})-i(vn{k}_{n}))"
+def _readout(network: Network, k: int, rows: list[str]) -> Iterator[str]:
+    gain = network.readout.gain
+    yield f"* readout: {len(rows)} rows, 1 V for 1; the amplifier of a column rests at its offset"
+    yield from _crossbar(network.readout, k, rows)
+    for n, offset in enumerate(network.offset.tolist()):
+        yield f"Bout{n} out{n} 0 v = {offset:.12g}+{gain:.12g}*(i(vp{k}_{n})-i(vn{k}_{n}))"
         yield f"Rout{n} out{n} 0 1e9"
 
 

@@ -59,6 +59,8 @@ class Trace(NamedTuple):
 class Network(nn.Module):
     """Layers of neurons behind crossbars, and a linear readout of the last layer's spikes.
 
+    The readout's offset is no weight: it is the resting point of the column's amplifier, one number an output.
+
     Args:
         sizes: inputs, neurons of each hidden layer, outputs.
         neuron: a neuron device or its card; taken in its clocked form.
@@ -85,8 +87,8 @@ class Network(nn.Module):
             Layer(m, n, neuron.clocked(), recurrent, unit=unit, spread=1.75, shift=0.5, **common)
             for m, n in zip(sizes[:-2], sizes[1:-1])
         )
-        wide = sizes[-2] + 1
-        self.readout = Crossbar(wide, sizes[-1], unit=1.0, spread=wide**-0.5, **common)
+        self.readout = Crossbar(sizes[-2], sizes[-1], unit=1.0, spread=sizes[-2] ** -0.5, **common)
+        self.offset = nn.Parameter(torch.zeros(sizes[-1], dtype=torch.float64))
 
     def forward(self, inputs: torch.Tensor, frames: Sequence[Frame] | None = None, *, drawn: bool = False) -> Trace:
         """Run a stimulus through the network.
@@ -124,8 +126,7 @@ class Network(nn.Module):
     def _trace(self, history, readout):
         spikes = tuple(torch.stack([states[k].z for states in history]) for k in range(len(self.layers)))
         voltages = tuple(torch.stack([states[k].v for states in history]) for k in range(len(self.layers)))
-        always = torch.ones_like(spikes[-1][..., :1])
-        return Trace(torch.cat([spikes[-1], always], -1) @ readout.T, spikes, voltages)
+        return Trace(spikes[-1] @ readout.T + self.offset, spikes, voltages)
 
     def _check(self, inputs):
         if inputs.ndim != 3 or inputs.shape[-1] != self.sizes[0]:

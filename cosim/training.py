@@ -109,6 +109,7 @@ def train(
     """
     rule, schedule = rule or Bruno(), schedule or Schedule()
     _check(network, task, schedule)
+    _rest_at_the_mean(network, task)
     optimizer = torch.optim.Adamax(network.parameters(), lr=schedule.rate, betas=(0.9, 0.995))
     generator = torch.Generator().manual_seed(schedule.seed)
     run = _Run(network, optimizer, generator, Path(checkpoint) if checkpoint else None)
@@ -175,6 +176,13 @@ class _Run(NamedTuple):
         self.generator.set_state(held["random"][0])
         self.network.generator.set_state(held["random"][1])
         return [Epoch(*row) for row in held["epochs"]], held["best"]
+
+
+def _rest_at_the_mean(network: Network, task: Task) -> None:
+    """Start an untrained readout at how often each output is on: the best guess of a network that hears nothing."""
+    if not network.offset.any():
+        often = torch.cat([piece.targets for piece in task.train]).double().mean(0)
+        network.offset.data.copy_(torch.logit(often, eps=1e-3))
 
 
 def _pass(network, pieces, rule, optimizer, batch, generator) -> float:

@@ -95,7 +95,9 @@ class Schottky(NamedTuple):
     def _gap(self, v_s):
         """How far v_s and its current overshoot V [V], and the slope of that."""
         i, g = self.emission(v_s)
-        return v_s + i * (self.r_linear + self.r_cubic * i**2) - self.v, 1 + g * (self.r_linear + 3 * self.r_cubic * i**2)
+        return v_s + i * (self.r_linear + self.r_cubic * i**2) - self.v, 1 + g * (
+            self.r_linear + 3 * self.r_cubic * i**2
+        )
 
     def _solve(self):
         ridge = self._ridge()

@@ -50,25 +50,27 @@ class VCM(Device):
 
     stem: ClassVar[str] = "vcm"
 
-    radius: Value = param(45e-9, "m", "radius of the filament", (5e-9, 100e-9), fit=True, source="[2]")
-    l_disc: Value = param(0.4e-9, "m", "length of the disc", (0.1e-9, 5e-9), fit=True, source="[2]")
+    radius: Value = param(45e-9, "m", "radius of the filament", (5e-9, 100e-9), source="[2]")
+    l_disc: Value = param(0.4e-9, "m", "length of the disc", (0.1e-9, 5e-9), source="[2]")
     l_cell: Value = param(3e-9, "m", "length of disc and plug", (2e-9, 5e-9), source="[2]")
     n_init: Value = param(0.008e26, "1/m^3", "vacancies in the disc at the start", (1e21, 1.1e29), source="[2]")
-    n_min: Value = param(0.008e26, "1/m^3", "vacancies at which RESET ends", (1e22, 1e28), log=True, source="[2]")
+    n_min: Value = param(
+        0.008e26, "1/m^3", "vacancies at which RESET ends", (1e22, 1e28), fit=True, log=True, source="[2]"
+    )
     n_max: Value = param(20e26, "1/m^3", "vacancies at which SET ends", (1e23, 1.1e29), log=True, source="[2]")
     n_plug: Value = param(20e26, "1/m^3", "vacancies in the plug", (1e23, 1e28), log=True, source="[2]")
     w_valence: Value = param(2.0, "1", "charges of a vacancy", (1.0, 2.0), source="[2]")
     mu_n: Value = param(4e-6, "m^2/(V s)", "electron mobility", (1e-6, 1e-5), log=True, source="[2]")
     eps_disc: Value = param(17.0, "1", "relative permittivity of the disc", (10.0, 25.0), source="[2]")
     eps_barrier: Value = param(5.5, "1", "optical permittivity at the barrier", (1.0, 25.0), source="[2]")
-    v_phi_bn0: Value = param(0.18, "V", "barrier without lowering", (0.1, 0.5), fit=True, source="[2]")
-    v_phi_n: Value = param(0.1, "V", "Fermi level below the conduction band", (0.1, 0.3), source="[2]")
+    v_phi_bn0: Value = param(0.18, "V", "barrier without lowering", (0.1, 0.5), source="[2]")
+    v_phi_n: Value = param(0.1, "V", "Fermi level below the conduction band", (0.0, 0.3), source="[2]")
     j_richardson: Value = param(6.01e5, "A/(m^2 K^2)", "Richardson constant", (1e4, 1e7), log=True, source="[2]")
     d_hop: Value = param(0.25e-9, "m", "hopping distance", (0.1e-9, 1e-9), source="[2]")
     nu_0: Value = param(2e13, "Hz", "attempt frequency", (1e10, 1e14), log=True, source="[2]")
     v_hop: Value = param(1.35, "V", "hopping barrier over the charge", (0.8, 1.5), fit=True, source="[2]")
     temp_0: Value = param(293.0, "K", "ambient temperature", (0.0, 1000.0), source="[2]")
-    rth: Value = param(15.72e6, "K/W", "thermal resistance at radius_rth; or 1e7", (1e6, 2e7), fit=True, source="[2]")
+    rth: Value = param(15.72e6, "K/W", "thermal resistance at radius_rth; or 1e7", (1e6, 2e7), source="[2]")
     radius_rth: Value = param(45e-9, "m", "radius to which rth belongs", (5e-9, 100e-9), source="[2]")
     w_rth_reset: Value = param(0.27, "1", "share of rth that acts at V > 0", (0.1, 1.0), fit=True, source="[2]")
     tau_th: Value = param(1e-9, "s", "thermal time constant", (1e-12, 1e-3), log=True, source="ours")
