@@ -4,6 +4,7 @@ Both come back as a `Recording`, the same record, so that comparing them is subt
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,7 @@ def cosimulate(
     driven: Recording | None = None,
     options: dict[str, Any] | None = None,
     timeout: float = 1800.0,
+    progress: Callable[[float], None] | None = None,
 ) -> Recording:
     """Run a stimulus through the network's deck in one ngspice run.
 
@@ -94,19 +96,31 @@ def cosimulate(
             stays one; None lets the deck run free.
         options: ngspice options that win over the deck's.
         timeout: [s].
+        progress: called with the share of the run that is done.
 
     Raises:
-        ValueError: if the stimulus has another width than the deck.
+        ValueError: if the stimulus has another width than the deck, or `driven` is of another run.
         SimulationError: if ngspice fails.
     """
     begin, t_frame, v_read = time.perf_counter(), network.t_frame, network.readout.levels.v_read
     deck = drive(deck or export(network), _one(network, inputs), v_read, t_frame)
     if driven is not None:
+        if driven.spikes.shape != (len(inputs), len(neurons(network))):
+            raise ValueError(
+                f"driven holds spikes (frame, neuron) {driven.spikes.shape}, "
+                f"the run has {(len(inputs), len(neurons(network)))}; observe the same stimulus first"
+            )
         edges = np.cumsum([layer.size for layer in network.layers])[:-1]
         layers = [torch.from_numpy(part.astype(float)) for part in np.split(driven.spikes, edges, axis=1)]
         deck = replay(deck, layers, v_read, t_frame)
     waves = simulate(
-        deck, stop=(len(inputs) + 1) * t_frame, step=STEP, options=options, timeout=timeout, save=_signals(network)
+        deck,
+        stop=(len(inputs) + 1) * t_frame,
+        step=STEP,
+        options=options,
+        timeout=timeout,
+        save=_signals(network),
+        progress=progress,
     )
     return _recorded(network, deck, waves, len(inputs), time.perf_counter() - begin)
 
@@ -137,6 +151,7 @@ def _signals(network: Network) -> list[str]:
         *(f"v_out{n}" for n in range(network.sizes[-1])),
         *(f"i_in{c}" for c in range(network.sizes[0])),
         *(f"i_synapse{name}" for name in names),
+        *(f"v_xn{name}.free" for name in names),
     ]
 
 
@@ -157,21 +172,18 @@ def _recorded(network: Network, deck: Netlist, waves: Waves, frames: int, second
 
 
 def _energy(network: Network, deck: Netlist, waves: Waves) -> dict[str, float]:
-    """Energy [J] by block: what the rows feed into the arrays, and what the mirrors feed into the membranes."""
+    """Energy [J] by block: what the rows feed into the arrays, and what the mirrors feed into free membranes."""
     names = neurons(network)
-    rows = sum(_work(waves, f"v_in{c}", f"i_in{c}", -1) for c in range(network.sizes[0]))
-    membranes = sum(_work(waves, f"v_m{name}", f"i_synapse{name}", 1) for name in names)
+    rows = -sum(_work(waves, f"v_in{c}", f"i_in{c}") for c in range(network.sizes[0]))
+    membranes = sum(_work(waves, f"v_m{name}", f"i_synapse{name}", f"v_xn{name}.free") for name in names)
     load = _row_loads(network, deck)
-    spikes = sum(load[name] * _square(waves, f"v_row{name}") for name in names)
+    spikes = sum(load[name] * _work(waves, f"v_row{name}", f"v_row{name}") for name in names)
     return {"input rows": rows, "spike rows": spikes, "membranes": membranes}
 
 
-def _work(waves: Waves, volts: str, amps: str, sign: int) -> float:
-    return sign * float(np.trapezoid(waves[volts] * waves[amps], waves.time))
-
-
-def _square(waves: Waves, volts: str) -> float:
-    return float(np.trapezoid(waves[volts] ** 2, waves.time))
+def _work(waves: Waves, *factors: str) -> float:
+    """Time integral of a product of signals."""
+    return float(np.trapezoid(np.prod([waves[name] for name in factors], axis=0), waves.time))
 
 
 def _row_loads(network: Network, deck: Netlist) -> dict[str, float]:

@@ -25,7 +25,10 @@ from cosim.shelf import shipped
 EDGE = 1e-7
 """Rise time of a row [s]; a ten-thousandth of a frame."""
 _CLOCK = "PULSE(0 1 {t:.9g} 5e-8 5e-8 4e-7 {t:.9g})"
-_CELL = re.compile(r"^r(?P<sign>[pn])(?P<bar>\d+)_(?P<column>\d+)_(?P<row>\d+)\s+\S+\s+\S+\s+(?P<ohm>\S+)", re.I | re.M)
+_CELL = re.compile(
+    r"^r(?P<sign>[pn])(?P<bar>\d+)_(?P<column>\d+)_(?P<row>\d+)\s+\S+\s+\S+\s+(?P<ohm>[\d.]+(?:e[-+]?\d+)?)\s*$",
+    re.I | re.M,
+)
 
 
 def export(network: Network) -> Netlist:
@@ -37,6 +40,8 @@ def export(network: Network) -> Netlist:
         ExportError: for a neuron without a `.subckt`, values that differ from neuron to neuron in a way a deck
             cannot carry, or weights that are not finite.
     """
+    if not bool(torch.isfinite(network.offset).all()):
+        raise ExportError("readout: an offset is not finite; train again from an earlier checkpoint")
     return Netlist("\n".join(_lines(network)) + "\n", name="network")
 
 
@@ -44,21 +49,26 @@ def conductances(deck: Netlist) -> list[tuple[np.ndarray, np.ndarray]]:
     """Positive and negative cells [S] of every crossbar in a deck, readout last; each (output, input).
 
     Raises:
-        NetlistError: for a text that holds no crossbar.
+        NetlistError: for a text that holds no crossbar, or one with cells missing.
     """
     cells = [(m["sign"].lower(), *(int(m[k]) for k in ("bar", "column", "row")), float(m["ohm"]))
              for m in _CELL.finditer(deck.render())]  # fmt: skip
     if not cells:
         raise NetlistError(f"{deck.name}: no crossbar in it (resistors rp<bar>_<column>_<row>); was it exported?")
-    bars = []
-    for bar in range(1 + max(cell[1] for cell in cells)):
-        mine = [cell for cell in cells if cell[1] == bar]
-        shape = tuple(1 + max(cell[k] for cell in mine) for k in (2, 3))
-        pair = {"p": np.full(shape, np.nan), "n": np.full(shape, np.nan)}
-        for sign, _, column, row, ohm in mine:
-            pair[sign][column, row] = 1 / ohm
-        bars.append((pair["p"], pair["n"]))
+    bars = [_pair([cell for cell in cells if cell[1] == bar]) for bar in range(1 + max(cell[1] for cell in cells))]
+    for bar, pair in enumerate(bars):
+        if not (pair[0].size and np.isfinite(pair).all()):
+            raise NetlistError(f"{deck.name}: crossbar {bar} lacks cells, or has some of no plain value [Ohm]")
     return bars
+
+
+def _pair(cells: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
+    """Positive and negative cells [S] of one crossbar, NaN where there is none; each (output, input)."""
+    shape = tuple(1 + max((cell[k] for cell in cells), default=-1) for k in (2, 3))
+    pair = {"p": np.full(shape, np.nan), "n": np.full(shape, np.nan)}
+    for sign, _, column, row, ohm in cells:
+        pair[sign][column, row] = 1 / ohm if ohm else np.nan
+    return pair["p"], pair["n"]
 
 
 def drive(deck: Netlist, inputs: torch.Tensor, v_read: float, t_frame: float) -> Netlist:
@@ -72,12 +82,16 @@ def drive(deck: Netlist, inputs: torch.Tensor, v_read: float, t_frame: float) ->
 
     Raises:
         ValueError: for another number of channels than the deck has rows.
+        NetlistError: for a deck without open rows, such as one that was saved with its stimulus.
     """
     channels = sum(name.startswith("in_") for name in deck.holes)
+    if not channels:
+        raise NetlistError(f"{deck.name}: no input row is open (holes in_<channel>); export the network anew")
     if inputs.ndim != 2 or inputs.shape[1] != channels:
         raise ValueError(f"stimulus must be (time, channel) with {channels} channels, got {tuple(inputs.shape)}")
+    volts = inputs.double().numpy() * v_read
     for channel in range(channels):
-        deck = deck.drive(f"in_{channel}", *staircase(inputs[:, channel].numpy() * v_read, t_frame))
+        deck = deck.drive(f"in_{channel}", *staircase(volts[:, channel], t_frame))
     return deck
 
 
@@ -109,7 +123,8 @@ def staircase(values: np.ndarray, t_frame: float) -> tuple[np.ndarray, np.ndarra
 
 def arguments(device: Device) -> str:
     """The device's values as `.subckt` arguments, 12 digits."""
-    return " ".join(f"{name}={float(value):.12g}" for name, value in device.values.items())
+    values = {name: torch.as_tensor(x, dtype=torch.float64).detach() for name, x in device.values.items()}
+    return " ".join(f"{name}={float(value):.12g}" for name, value in values.items())
 
 
 def _lines(network: Network) -> Iterator[str]:

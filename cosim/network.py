@@ -6,12 +6,16 @@
 Axes: (time, batch, neuron). Rows of a layer's crossbar: its inputs first, then its own neurons if recurrent.
 """
 
+import hashlib
+import pickle
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import nn
 
+from cosim import neurons
 from cosim.card import Card
 from cosim.crossbar import Crossbar, Levels
 from cosim.device import Device
@@ -20,6 +24,11 @@ from cosim.neurons import Neuron, State
 
 Frame = Callable[[State, torch.Tensor], State]
 """What happens to a population in one frame: (state after tick, current [A]) -> state at the frame's end."""
+
+_QUIET = 20
+"""Neurons whose first weights among themselves weigh like those of the inputs; more of them start quieter each."""
+SCHEMA = "cosim.network 1"
+"""What a network's file says it is."""
 
 
 class Layer(nn.Module):
@@ -36,6 +45,7 @@ class Layer(nn.Module):
         super().__init__()
         self.inputs, self.size, self.neuron, self.recurrent = inputs, size, neuron, recurrent
         self.crossbar = Crossbar(inputs + size * recurrent, size, **crossbar)
+        self.crossbar.weight.data[:, inputs:] *= min(1.0, (_QUIET / size) ** 0.5)
 
     def rows(self, below: torch.Tensor, state: State) -> torch.Tensor:
         """What drives the word lines: 0 or 1, (batch, row)."""
@@ -64,7 +74,7 @@ class Network(nn.Module):
     Args:
         sizes: inputs, neurons of each hidden layer, outputs.
         neuron: a neuron device or its card; taken in its clocked form.
-        synapse: a memristive cell (with `conductance`) or its card.
+        synapse: a memristive cell (with `conductance`), its card, or the levels themselves.
         levels: signed conductance levels of a weight; None for no rounding.
         recurrent: whether hidden layers feed themselves.
         unit: synaptic current [A] of a weight of one.
@@ -72,19 +82,27 @@ class Network(nn.Module):
         seed: of the first weights and of the stochastic rounding.
 
     Raises:
-        ValueError: for fewer than three sizes.
+        TypeError: if neuron and synapse are not what they should be.
+        ValueError: for fewer than three sizes, or one that is not positive.
     """
 
-    def __init__(self, sizes: Sequence[int], neuron: Neuron | Card, synapse: Device | Card, *, levels: int | None = 7,
-                 recurrent: bool = True, unit: float = 1e-9, t_frame: float = 1e-3, seed: int = 0):  # fmt: skip
+    def __init__(self, sizes: Sequence[int], neuron: Neuron | Card, synapse: Device | Card | Levels, *,
+                 levels: int | None = 7, recurrent: bool = True, unit: float = 3e-9, t_frame: float = 1e-3,
+                 seed: int = 0):  # fmt: skip
         super().__init__()
-        if len(sizes) < 3:
-            raise ValueError(f"sizes are inputs, hidden layers, outputs; got {list(sizes)}")
+        if len(sizes) < 3 or min(sizes) < 1:
+            raise ValueError(f"sizes are inputs, hidden layers, outputs, each at least 1; got {list(sizes)}")
         neuron, synapse = (x.device if isinstance(x, Card) else x for x in (neuron, synapse))
+        given = isinstance(synapse, Levels)
+        if not (isinstance(neuron, Neuron) and (given or hasattr(synapse, "conductance"))):
+            raise TypeError(
+                "need a neuron and a synapse that has a conductance, or their cards; "
+                f"got neuron={type(neuron).__name__}, synapse={type(synapse).__name__}"
+            )
         self.sizes, self.t_frame, self.generator = tuple(sizes), t_frame, torch.Generator().manual_seed(seed)
-        common = dict(levels=Levels.of(synapse, levels), generator=self.generator)
+        common = dict(levels=synapse if given else Levels.of(synapse, levels), generator=self.generator)
         self.layers = nn.ModuleList(
-            Layer(m, n, neuron.clocked(), recurrent, unit=unit, spread=1.75, shift=0.5, **common)
+            Layer(m, n, neuron.clocked(), recurrent, unit=unit, spread=1.75, shift=0.3, **common)
             for m, n in zip(sizes[:-2], sizes[1:-1])
         )
         self.readout = Crossbar(sizes[-2], sizes[-1], unit=1.0, spread=sizes[-2] ** -0.5, **common)
@@ -99,7 +117,8 @@ class Network(nn.Module):
             drawn: round the weights stochastically, as in training, instead of to the nearest level.
 
         Raises:
-            ValueError: if the stimulus has not (time, batch, channel) axes with as many channels as inputs.
+            ValueError: if the stimulus has not (time, batch, channel) axes with as many channels as inputs,
+                has no frame, or is not finite.
         """
         self._check(inputs)
         inputs = inputs.to(self.readout.weight.dtype)
@@ -123,13 +142,70 @@ class Network(nn.Module):
         runs = [fine(layer.neuron, (batch, layer.size), *piece, backend) for layer in self.layers]
         return [lambda state, i_in, run=run: run(state, i_in)[0] for run in runs]
 
+    def save(self, path: str | Path) -> None:
+        """Write weights, neurons and levels to a file that `torch.load` can read; all of it or nothing."""
+        first, path = self.layers[0], Path(path)
+        content = {
+            "sizes": list(self.sizes),
+            "neurons": [_device(layer.neuron) for layer in self.layers],
+            "levels": dict(vars(self.readout.levels)),
+            "recurrent": first.recurrent,
+            "unit": float(first.crossbar.unit),
+            "t_frame": float(self.t_frame),
+            "state": dict(self.state_dict()),
+        }
+        part = path.with_name(path.name + ".part")
+        torch.save({"schema": SCHEMA, "sha256": _digest(content), "content": content}, part)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote. The generator of the stochastic rounding starts anew.
+
+        Raises:
+            ValueError: for a file that is damaged, or no network.
+        """
+        try:
+            held = torch.load(path, weights_only=True)
+            known = held["schema"] == SCHEMA and held["sha256"] == _digest(held["content"])
+        except (LookupError, RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{path} is not a network's file, or cut off ({type(error).__name__}); train again"
+            ) from error
+        if not known:
+            raise ValueError(f"{path} is damaged, or of another version than {SCHEMA!r}; take a copy or train again")
+        content = dict(held["content"])
+        devices = [getattr(neurons, kind)(**fields) for kind, fields in content.pop("neurons")]
+        state, levels = content.pop("state"), Levels(**content.pop("levels"))
+        network = cls(neuron=devices[0], synapse=levels, **content)
+        for layer, device in zip(network.layers, devices):
+            layer.neuron = device
+        network.load_state_dict(state)
+        return network
+
     def _trace(self, history, readout):
         spikes = tuple(torch.stack([states[k].z for states in history]) for k in range(len(self.layers)))
         voltages = tuple(torch.stack([states[k].v for states in history]) for k in range(len(self.layers)))
         return Trace(spikes[-1] @ readout.T + self.offset, spikes, voltages)
 
     def _check(self, inputs):
-        if inputs.ndim != 3 or inputs.shape[-1] != self.sizes[0]:
+        if inputs.ndim != 3 or inputs.shape[-1] != self.sizes[0] or len(inputs) == 0:
             raise ValueError(
                 f"stimulus must be (time, batch, channel) with {self.sizes[0]} channels, got {tuple(inputs.shape)}"
             )
+        if not bool(torch.isfinite(inputs).all()):
+            raise ValueError("stimulus must be finite; it holds NaN or infinity")
+
+
+def _device(neuron: Neuron) -> list[Any]:
+    """Class and fields of a neuron, as plain numbers, texts and tensors."""
+    values = {k: x.detach() if isinstance(x, torch.Tensor) else float(x) for k, x in neuron.values.items()}
+    return [type(neuron).__name__, values | {name: getattr(neuron, name) for name in neuron.options()}]
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """Fingerprint of a file's content: a byte that changed in a weight is noticed by nobody else."""
+    digest = hashlib.sha256(repr({k: x for k, x in content.items() if k != "state"}).encode())
+    for name, x in sorted(content["state"].items()):
+        digest.update(name.encode() + x.contiguous().numpy().tobytes())
+    return digest.hexdigest()

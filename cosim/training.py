@@ -3,11 +3,12 @@
 A checkpoint after every epoch is written to a temporary file and renamed; `resume=True` goes on where it stopped.
 """
 
+import pickle
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -57,6 +58,7 @@ class History:
         kept: number of the epoch whose weights were kept, the best on the validation part.
         rule: what trained it.
         task: name of the data.
+        sizes: of the network: inputs, hidden layers, outputs.
     """
 
     epochs: tuple[Epoch, ...]
@@ -64,6 +66,12 @@ class History:
     kept: int
     rule: str
     task: str
+    sizes: tuple[int, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers and texts, for JSON."""
+        rows = [epoch._asdict() for epoch in self.epochs]
+        return vars(self) | {"epochs": rows, "test": self.test._asdict(), "sizes": list(self.sizes)}
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class Schedule:
 
     epochs: int = 20
     batch: int = 4
-    rate: float = 0.02
+    rate: float = 0.01
     seed: int = 0
 
 
@@ -89,6 +97,7 @@ def train(
     rule: Rule | None = None,
     schedule: Schedule | None = None,
     *,
+    epochs: int | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
     progress: Callable[[Epoch], None] | None = None,
@@ -100,36 +109,43 @@ def train(
         task: where the pieces come from.
         rule: `Bruno()` by default.
         schedule: epochs, batch, rate, seed.
+        epochs: instead of the schedule's.
         checkpoint: file to write after every epoch; nothing is written if None.
         resume: go on from that file if it is there.
         progress: called after each epoch.
 
     Raises:
-        ValueError: if network and task differ in width, the schedule has no epoch, or the loss is not finite.
+        ValueError: if network and task differ in width, the schedule has no epoch, loss or gradient is not
+            finite, or the checkpoint is not one of this network.
     """
     rule, schedule = rule or Bruno(), schedule or Schedule()
+    schedule = schedule if epochs is None else replace(schedule, epochs=epochs)
     _check(network, task, schedule)
     _rest_at_the_mean(network, task)
     optimizer = torch.optim.Adamax(network.parameters(), lr=schedule.rate, betas=(0.9, 0.995))
     generator = torch.Generator().manual_seed(schedule.seed)
     run = _Run(network, optimizer, generator, Path(checkpoint) if checkpoint else None)
-    epochs, best = run.load() if resume else ([], None)
-    for number in range(len(epochs) + 1, schedule.epochs + 1):
+    curve, best = run.load() if resume else ([], None)
+    for number in range(len(curve) + 1, schedule.epochs + 1):
         begin = time.perf_counter()
         loss = _pass(network, task.train, rule, optimizer, schedule.batch, generator)
         score = evaluate(network, task.valid)
-        epochs.append(Epoch(number, loss, *score, time.perf_counter() - begin))
-        if best is None or score.bce < epochs[best[0] - 1].valid:
+        curve.append(Epoch(number, loss, *score, time.perf_counter() - begin))
+        if best is None or score.bce < curve[best[0] - 1].valid:
             best = number, {name: x.clone() for name, x in network.state_dict().items()}
-        run.save(epochs, best)
+        run.save(curve, best)
         if progress:
-            progress(epochs[-1])
+            progress(curve[-1])
     network.load_state_dict(best[1])
-    return History(tuple(epochs), evaluate(network, task.test), best[0], repr(rule), task.name)
+    return History(tuple(curve), evaluate(network, task.test), best[0], repr(rule), task.name, network.sizes)
 
 
 def evaluate(network: Network, pieces: Sequence[Piece], batch: int = 32) -> Score:
-    """Score of a network on pieces, weights at their nearest levels, on the fine grid."""
+    """Score of a network on pieces, weights at their nearest levels, on the fine grid.
+
+    Raises:
+        ValueError: if no piece is long enough to count.
+    """
     sums = torch.zeros(3, dtype=torch.float64)
     frames = 0.0
     for part in batches(pieces, batch, torch.Generator().manual_seed(0)):
@@ -140,6 +156,8 @@ def evaluate(network: Network, pieces: Sequence[Piece], batch: int = 32) -> Scor
         losses = (f(trace.outputs, part.targets, SKIP, part.mask) for f in (mean_bce, frame_nll))
         sums += torch.stack([*losses, fired.sum() / max(count, 1.0)]) * count
         frames += count
+    if not frames:
+        raise ValueError(f"nothing to score: no piece has more than the {SKIP} frames that do not count")
     return Score(*(sums / frames).tolist())
 
 
@@ -170,12 +188,18 @@ class _Run(NamedTuple):
     def load(self) -> tuple[list[Epoch], tuple | None]:
         if self.path is None or not self.path.is_file():
             return [], None
-        held = torch.load(self.path, weights_only=True)
-        self.network.load_state_dict(held["network"])
-        self.optimizer.load_state_dict(held["optimizer"])
-        self.generator.set_state(held["random"][0])
-        self.network.generator.set_state(held["random"][1])
-        return [Epoch(*row) for row in held["epochs"]], held["best"]
+        try:
+            held = torch.load(self.path, weights_only=True)
+            self.network.load_state_dict(held["network"])
+            self.optimizer.load_state_dict(held["optimizer"])
+            self.generator.set_state(held["random"][0])
+            self.network.generator.set_state(held["random"][1])
+            return [Epoch(*row) for row in held["epochs"]], held["best"]
+        except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{self.path}: is not a checkpoint of this network ({type(error).__name__}); "
+                "move it away or train without resume"
+            ) from error
 
 
 def _rest_at_the_mean(network: Network, task: Task) -> None:
@@ -190,8 +214,11 @@ def _pass(network, pieces, rule, optimizer, batch, generator) -> float:
     total = count = 0.0
     for part in batches(pieces, batch, generator):
         loss = rule.gradient(network, part.inputs, part.targets, lambda y, t, m=part.mask: mean_bce(y, t, SKIP, m))
-        if not loss < float("inf"):
-            raise ValueError(f"the loss became {loss}; take a smaller learning rate than {optimizer.defaults['lr']}")
+        if not (loss < float("inf") and all(x.grad is None or x.grad.isfinite().all() for x in network.parameters())):
+            raise ValueError(
+                f"the loss became {loss}, or its gradient is not finite; "
+                f"take a smaller learning rate than {optimizer.defaults['lr']}"
+            )
         optimizer.step()
         total, count = total + loss, count + 1
     return total / count

@@ -98,12 +98,13 @@ class Waves:
         return digest.hexdigest()
 
     def write_csv(self, path: str | Path) -> None:
-        """Write `time_s,<name>_<unit>,...` with 9 significant digits."""
+        """Write `time_s,<name>_<unit>,...` with 9 significant digits, and time exactly: ngspice takes tiny steps."""
         path = Path(path)
         part = path.with_name(path.name + ".part")
         head = ["time_s"] + [f"{name}_{UNITS[name[0]].replace('^', '').replace('/', 'p')}" for name in self.signals]
         rows = np.column_stack([self.time, *self.signals.values()])
-        np.savetxt(part, rows, delimiter=",", header=",".join(head), comments="", fmt="%.9g")
+        digits = ["%.17g"] + ["%.9g"] * len(self.signals)
+        np.savetxt(part, rows, delimiter=",", header=",".join(head), comments="", fmt=digits)
         part.replace(path)
 
     @classmethod

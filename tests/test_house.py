@@ -81,6 +81,7 @@ def test_imports_are_absolute() -> None:
 
 def test_imports_point_down() -> None:
     inner = [row for row in IMPORTS if row[2].split(".")[0] == "cosim" and room(module(row[0]))]
+    inner = [row for row in inner if (room(module(row[0])), row[2]) != ("cli", "cosim")]  # the command uses the face
     up = [
         f"{name}:{line} imports {what}"
         for name, line, what in inner

@@ -133,6 +133,19 @@ class Card:
         except (CardError, ValueError) as error:
             raise CardError(f"{path} {error}") from error
 
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the arrays, as plain numbers and texts that JSON can hold; None for what is not known."""
+        params = self.device.params()
+        rows = {
+            name: {"value": _plain(value), "error": _plain(self.errors[name]), "unit": params[name].unit,
+                   "varied": name in self.varied, "at_bound": name in self.at_bound}
+            for name, value in self.values.items()
+        }  # fmt: skip
+        statistics = {key: _plain(x) if isinstance(x, float) else x for key, x in self.statistics.items()}
+        data = [row._asdict() for row in self.data]
+        facts = dict(statistics=statistics, data=data, versions=self.versions, notes=self.notes, created=self.created)
+        return {"device": type(self.device).__name__, "parameters": rows} | facts
+
     def __str__(self) -> str:
         rows = [("", "name", "value", "error", "unit", "meaning")]
         for name, spec in self.device.params().items():
@@ -156,6 +169,11 @@ class Card:
     def _settle(self, **fields: Any) -> None:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+
+
+def _plain(value: Value) -> float | list | None:
+    value = value.tolist() if isinstance(value, torch.Tensor) else float(value)
+    return value if isinstance(value, list) or math.isfinite(value) else None
 
 
 def _version(name: str) -> str:

@@ -79,7 +79,7 @@ class Levels:
         with torch.no_grad():
             noise = 0.5 if generator is None else torch.rand(weight.shape, generator=generator, dtype=weight.dtype)
             steps = (scaled + noise).floor().clamp(-self.span, self.span).trunc()
-        return scaled + (steps - scaled).detach()
+        return steps + (scaled - scaled.detach())
 
     def pair(self, steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Conductances [S] of the positive and the negative cell for weights in steps, same shape."""

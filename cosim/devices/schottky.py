@@ -8,7 +8,7 @@ one meant is the lowest v_s, which a cell reaches when V rises from zero.
 
 Sources:
     [1] Sze, Ng, Physics of Semiconductor Devices, 3rd ed., 3.3: image force, thermionic and field emission.
-    [2] Bengel et al., IEEE TCAS-I 67, 4618 (2020), Eqs. (1)-(8), doi 10.1109/TCSI.2020.3018502.
+    [2] Bengel et al., IEEE TCAS-I 67, 4618 (2020), doi 10.1109/TCSI.2020.3018502.
 """
 
 from typing import NamedTuple
@@ -62,7 +62,7 @@ class Schottky(NamedTuple):
         return self.emission(v_s - gap / slope.detach())[0]
 
     def barrier(self, v_s: Tensor) -> tuple[Tensor, Tensor]:
-        """Barrier [V] under a junction voltage [V], and its slope [2, Eq. 5]."""
+        """Barrier [V] under a junction voltage [V], and its slope [2]."""
         psi, bend = _ramp(self.v_drop - v_s)
         psi = psi + V_FLOOR
         lowering = self.image * psi**0.25
@@ -70,13 +70,13 @@ class Schottky(NamedTuple):
         return phi, edge * bend * lowering / (4 * psi)
 
     def emission(self, v_s: Tensor) -> tuple[Tensor, Tensor]:
-        """Current [A] through the contact at a junction voltage [V], and its slope [S] [2, Eqs. 6-7]."""
+        """Current [A] through the contact at a junction voltage [V], and its slope [S] [2]."""
         phi, rise = self.barrier(v_s)
         back, forth = self._tunnel(-v_s.clamp(max=0), phi, rise), self._thermionic(v_s.clamp(min=0), phi, rise)
-        return tuple(torch.where(self.v < 0, a, b) for a, b in zip(back, forth))
+        return tuple(torch.where(self.v < 0, a, b) for a, b in zip(back, forth, strict=True))
 
     def _tunnel(self, s, phi, rise):
-        """Thermionic-field emission: reverse voltage s thins the barrier [1, Eq. 3.101 f.]."""
+        """Thermionic-field emission: a reverse voltage s thins the barrier."""
         vt = K_B * self.temp
         u = self.w_00 / vt
         w_0, xi, fade = self.w_00 / torch.tanh(u), self.w_00 / (u - torch.tanh(u)), torch.cosh(u) ** -2
@@ -87,6 +87,7 @@ class Schottky(NamedTuple):
         return -factor * growth, factor * (growth * log_slope + (growth + 1) / xi)
 
     def _thermionic(self, v_s, phi, rise):
+        """Thermionic emission: a forward voltage over the barrier."""
         vt = K_B * self.temp
         factor = self.i_0 * self.temp**2 * torch.exp(-phi / vt)
         growth = torch.expm1(v_s / vt)

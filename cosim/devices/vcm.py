@@ -55,9 +55,9 @@ class VCM(Device):
     l_cell: Value = param(3e-9, "m", "length of disc and plug", (2e-9, 5e-9), source="[2]")
     n_init: Value = param(0.008e26, "1/m^3", "vacancies in the disc at the start", (1e21, 1.1e29), source="[2]")
     n_min: Value = param(
-        0.008e26, "1/m^3", "vacancies at which RESET ends", (1e22, 1e28), fit=True, log=True, source="[2]"
+        0.008e26, "1/m^3", "vacancies where RESET ends", (1e22, 1e28), fit=True, log=True, source="[2]"
     )
-    n_max: Value = param(20e26, "1/m^3", "vacancies at which SET ends", (1e23, 1.1e29), log=True, source="[2]")
+    n_max: Value = param(20e26, "1/m^3", "vacancies where SET ends", (1e23, 1.1e29), log=True, source="[2]")
     n_plug: Value = param(20e26, "1/m^3", "vacancies in the plug", (1e23, 1e28), log=True, source="[2]")
     w_valence: Value = param(2.0, "1", "charges of a vacancy", (1.0, 2.0), source="[2]")
     mu_n: Value = param(4e-6, "m^2/(V s)", "electron mobility", (1e-6, 1e-5), log=True, source="[2]")
@@ -86,7 +86,7 @@ class VCM(Device):
 
     @property
     def r_disc_n(self) -> Value:
-        """Resistance of the disc times N [Ohm/m^3] [2, Eq. 9]."""
+        """Resistance of the disc times N [Ohm/m^3] [2]."""
         return self.l_disc / (self.w_valence * elementary_charge * self.mu_n * self.area)
 
     @property
@@ -130,16 +130,20 @@ class VCM(Device):
         """Thermal resistance of this filament at V < 0 [K/W]."""
         return self.rth * (self.radius_rth / self.radius) ** 2
 
-    def current(self, v: Value, n: Value, temp: Value | None = None) -> torch.Tensor:
-        """Current [A] at a voltage [V], a density [1/m^3] and a temperature [K], ambient if None, (cells)."""
+    def path(self, v: Value, n: Value, temp: Value | None = None) -> Schottky:
+        """The way of the current at a voltage [V], a density [1/m^3] and a temperature [K], fields (cells)."""
         v, n, temp = _real(v), _real(n), _real(self.temp_0 if temp is None else temp).clamp(*TEMPS)
-        r_linear = self.r_disc_n / n + self.r_plug + self.r_wires
         barrier = self.v_phi_bn0, self.v_phi_bn0 - self.v_phi_n, self.image_n * n**0.25
-        path = v, temp, self.i_0, *barrier, self.tunnel_n * n**0.5, r_linear, self.r_cubic
-        return Schottky(*torch.broadcast_tensors(*map(_real, path))).current()
+        r_linear = self.r_disc_n / n + self.r_plug + self.r_wires
+        fields = v, temp, self.i_0, *barrier, self.tunnel_n * n**0.5, r_linear, self.r_cubic
+        return Schottky(*torch.broadcast_tensors(*map(_real, fields)))
+
+    def current(self, v: Value, n: Value, temp: Value | None = None) -> torch.Tensor:
+        """Current [A] into the active electrode, at ambient temperature unless told otherwise, (cells)."""
+        return self.path(v, n, temp).current()
 
     def rates(self, v: Value, n: Value, temp: Value) -> tuple[torch.Tensor, torch.Tensor]:
-        """d ln N/dt [1/s] and dT/dt [K/s] at a voltage [V] [2, Eqs. 10-17], each (cells)."""
+        """d ln N/dt [1/s] and dT/dt [K/s] at a voltage [V] [2], each (cells)."""
         v, n, temp = torch.broadcast_tensors(*map(_real, (v, n, temp)))
         i = self.current(v, n, temp)
         v_inside = v - i * (self.r_wires + self.r_cubic * i**2)

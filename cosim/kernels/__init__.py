@@ -1,0 +1,1 @@
+"""Fused loops: the same equations compiled, each held to its judge in torch by a test."""

@@ -5,9 +5,11 @@ Which of the two ran is said by `Fine.backend`; nothing is switched silently.
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from cosim.kernels import felif
+from cosim.kernels.coarse import coarse
 from cosim.neurons import FeLIF, Neuron, State
 
 BACKENDS = ("auto", "numba", "torch")
@@ -18,12 +20,14 @@ class Fine(NamedTuple):
 
     Attributes:
         neuron: the population's device, in its clocked form.
+        shape: of the population, (batch, neuron).
         t_frame: length of a frame [s].
         steps: fine steps in it.
         lanes: the kernel's constants, or None for the torch loop.
     """
 
     neuron: Neuron
+    shape: tuple[int, int]
     t_frame: float
     steps: int
     lanes: felif.Lanes | None
@@ -42,9 +46,26 @@ class Fine(NamedTuple):
 
         Returns:
             The state at the frame's end and the highest voltage reached [V]; each (batch, neuron).
+
+        Raises:
+            ValueError: if the state or the current has another shape than the population.
         """
+        if state.v.shape != self.shape or i_in.shape != self.shape:
+            raise ValueError(
+                f"the population is {tuple(self.shape)}, its state {tuple(state.v.shape)}, its current "
+                f"{tuple(i_in.shape)}; prepare it with fine() for each batch size"
+            )
         with torch.no_grad():
             return self._torch(state, i_in) if self.lanes is None else self._numba(state, i_in)
+
+    def coarse(self, state: State, i_in: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """One implicit step over the whole frame: its voltage [V], (batch, neuron), and Jacobian, (6, batch, neuron).
+
+        The Jacobian's rows are `cosim.kernels.coarse.ENTRIES`. For populations with a kernel only.
+        """
+        v, p, z, hold, i_in = (x.detach().double().contiguous().numpy().ravel() for x in (*state, i_in))
+        v, _, jacobian = coarse(self.lanes.table, v, p, z + hold, i_in, self.t_frame)
+        return _like(state.v, v), _like(state.v, jacobian, 6)
 
     def _torch(self, state, i_in):
         top = state.v
@@ -56,19 +77,25 @@ class Fine(NamedTuple):
     def _numba(self, state, i_in):
         flat = [x.detach().double().contiguous().numpy().ravel() for x in (*state, i_in)]
         after = felif.frame(self.lanes.table, *flat, self.t_frame / self.steps, self.steps)
-        v, p, z, top = (torch.from_numpy(x).to(state.v.dtype).reshape(state.v.shape) for x in after)
+        v, p, z, top = (_like(state.v, x) for x in after)
         return State(v, p, z, state.hold), top
+
+
+def _like(x: torch.Tensor, values: np.ndarray, *front: int) -> torch.Tensor:
+    return torch.from_numpy(values).to(x.dtype).reshape(*front, *x.shape)
 
 
 def fine(neuron: Neuron, shape: tuple[int, int], t_frame: float, steps: int, backend: str = "auto") -> Fine:
     """Prepare a population of this shape, (batch, neuron).
 
     Raises:
-        ValueError: for an unknown backend, or "numba" for a neuron that has no kernel.
+        ValueError: for an unknown backend, "numba" for a neuron that has no kernel, or a frame without length or steps.
     """
+    if not (t_frame > 0 and steps >= 1):
+        raise ValueError(f"a frame needs a positive length and at least one step, got {t_frame} s in {steps} steps")
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
     if backend == "numba" and not isinstance(neuron, FeLIF):
         raise ValueError(f"{type(neuron).__name__} has no numba kernel; use backend='torch'")
     fused = isinstance(neuron, FeLIF) and backend != "torch"
-    return Fine(neuron, t_frame, steps, felif.lanes(neuron, shape) if fused else None)
+    return Fine(neuron, shape, t_frame, steps, felif.lanes(neuron, shape) if fused else None)

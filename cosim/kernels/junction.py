@@ -12,6 +12,8 @@ from cosim.devices.schottky import K_B, STEEPEST, V_FLOOR, V_SOFT
 from cosim.devices.vcm import HOP_LIMIT, TEMPS
 
 COLD, HOT = TEMPS
+V_WIDE = 0.1
+"""So far [V] beyond the built-in drop no lowering of the barrier is left to snap back."""
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -106,27 +108,42 @@ def _gap(c, s, size, back):
 
 
 @_jit
-def _bracket(c, size):
-    """Forward: where to look for the lowest solution; see `Schottky` for why there may be three."""
-    gone, slow = (c.v_barrier / c.image) ** 4 + V_SOFT, (c.image / 4) ** (4 / 3)
-    low = max(c.v_drop - min(gone, slow), 0.0)
-    if _gap(c, low, size, False)[0] >= 0:
-        return 0.0, low
-    high = max(low, c.v_drop - STEEPEST)
+def _turn(c, size, low, high, rising):
+    """Where the slope of |V| over the junction voltage changes its sign between two points; `rising` before it."""
     for _ in range(40):
         middle = 0.5 * (low + high)
-        if _gap(c, middle, size, False)[1] > 0:
+        if (_gap(c, middle, size, False)[1] > 0) == rising:
             low = middle
         else:
             high = middle
-    return (0.0, low) if _gap(c, low, size, False)[0] >= 0 else (low, size)
+    return low if rising else high
+
+
+@_jit
+def _bracket(c, size, guess):
+    """Forward: where to look for the solution; see `Schottky` for why there may be three.
+
+    The lowest, unless the cell has already snapped to the highest: it stays there until that vanishes, as it
+    does in a circuit. Without memory the temperature could drive it from one to the other without end.
+    """
+    steepest = max(c.v_drop - STEEPEST, 0.0)
+    gone, slow = (c.v_barrier / c.image) ** 4 + V_SOFT, (c.image / 4) ** (4 / 3)
+    low = max(c.v_drop - min(gone, slow), 0.0)
+    if guess > steepest > 0:
+        valley = _turn(c, size, steepest, c.v_drop + V_WIDE, False)
+        if _gap(c, valley, size, False)[0] < 0:
+            return valley, size
+    if _gap(c, low, size, False)[0] >= 0:
+        return 0.0, low
+    ridge = _turn(c, size, low, max(low, steepest), True)
+    return (0.0, ridge) if _gap(c, ridge, size, False)[0] >= 0 else (ridge, size)
 
 
 @_jit
 def _junction(c, v, guess):
     """Junction voltage and current, both with the sign of V."""
     size, back = abs(v), v < 0
-    low, high = (0.0, size) if back else _bracket(c, size)
+    low, high = (0.0, size) if back else _bracket(c, size, guess)
     s = guess if low < guess < high else 0.5 * (low + high)
     last, i = high - low, 0.0
     for _ in range(200):

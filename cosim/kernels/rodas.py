@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from cosim.kernels.junction import Cell, rates
+from cosim.kernels.junction import COLD, Cell, rates
 
 # [1]: gamma, stage couplings a and c, stage times, weights of the time derivative, continuous output
 _GAMMA = 0.25
@@ -45,7 +45,7 @@ _jit = njit(cache=True, nogil=True, error_model="numpy")
 @_jit
 def _jacobian(cell, v, slope, y, f, guess):
     """Differences of the rates: by ln N, by T and by time along the voltage's ramp."""
-    dx, dtemp = math.copysign(1e-7, v), 1e-7 * y[1]  # away from the bound ahead: the rates end there with a corner
+    dx, dtemp = math.copysign(1e-7, v), 1e-7 * max(y[1], COLD)  # away from the bound ahead: the rates end there with a corner
     fx = rates(cell, v, y[0] + dx, y[1], guess)
     ft = rates(cell, v, y[0], y[1] + dtemp, guess)
     xt = tt = 0.0
@@ -94,7 +94,7 @@ def step(
     jac = _jacobian(cell, v, slope, y, f, f[3])
     while True:
         new = _attempt(cell, y, v, slope, h, f, jac, u)
-        error = math.sqrt(0.5 * ((u[5, 0] / tol) ** 2 + (u[5, 1] / (tol * max(abs(new[1]), y[1]))) ** 2))
+        error = math.sqrt(0.5 * ((u[5, 0] / tol) ** 2 + (u[5, 1] / (tol * max(new[1], y[1], COLD))) ** 2))
         if error <= 1 or h < H_LEAST:
             return h, h * min(5.0, 0.9 * max(error, 1e-4) ** -0.25), new, f[3]
         h *= max(0.1, 0.9 * error**-0.25) if error < 1e300 else 0.1

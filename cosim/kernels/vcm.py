@@ -43,7 +43,8 @@ def simulate_vcm(cell: VCM, time: np.ndarray, v: np.ndarray, tol: float = 1e-6) 
         tol: error of one step in ln N, and relative in T.
 
     Raises:
-        ValueError: for times that do not rise, shapes that do not fit, or a voltage that is not finite.
+        ValueError: for times that do not rise, shapes that do not fit, a voltage that is not finite, or a
+            tolerance that double precision cannot keep.
     """
     time, v = np.ascontiguousarray(time, dtype=float), np.asarray(v, dtype=float)
     v = v[:, None] if v.ndim == 1 else v
@@ -51,7 +52,7 @@ def simulate_vcm(cell: VCM, time: np.ndarray, v: np.ndarray, tol: float = 1e-6) 
         raise ValueError(f"time must be one strictly increasing axis of at least 2 samples, got shape {time.shape}")
     if v.ndim != 2 or v.shape[0] != time.size or not np.all(np.isfinite(v)):
         raise ValueError(f"v must be finite and of shape ({time.size},) or ({time.size}, cells), got shape {v.shape}")
-    constants, start = _table(cell, v.shape[1])
+    constants, start = _table(cell, v.shape[1], tol)
     v = np.ascontiguousarray(np.broadcast_to(v.T, (constants.shape[0], time.size)))
     out = np.empty((3, time.size, v.shape[0]))
     _run_all(constants, start, time, v, tol, out)
@@ -67,17 +68,25 @@ def switching_time(cell: VCM, v: Value, n: Value, stop: float = 1e6, tol: float 
         n: density to reach [1/m^3], a float or (cells,).
         stop: longest time [s]; cells that need more come out as infinite.
         tol: error of one step in ln N, and relative in T.
+
+    Raises:
+        ValueError: for a voltage that is not finite, a density that is not positive, or a tolerance that
+            double precision cannot keep.
     """
     v, n = np.atleast_1d(np.asarray(v, dtype=float)), np.atleast_1d(np.asarray(n, dtype=float))
-    constants, start = _table(cell, max(v.size, n.size))
+    if not (np.all(np.isfinite(v)) and np.all(n > 0)):
+        raise ValueError(f"a pulse needs a finite voltage and a density above 0 to reach, got {v} V and {n} 1/m^3")
+    constants, start = _table(cell, max(v.size, n.size), tol)
     v, goal = (np.ascontiguousarray(np.broadcast_to(x, len(start))) for x in (v, np.log(n)))
     out = np.empty(len(start))
     _cross_all(constants, start, v, goal, stop, tol, out)
     return out
 
 
-def _table(cell, cells):
+def _table(cell, cells, tol):
     """Constants (cells, fields of Cell) and the starting ln N (cells,)."""
+    if not 1e-10 <= tol <= 1e-2:
+        raise ValueError(f"tol must be from 1e-10 to 1e-2, got {tol}")
     columns = [_plain(getattr(cell, name)) for name in (*Cell._fields, "n_init")]
     columns = np.broadcast_arrays(*columns, np.empty(cells))[:-1]
     table = np.ascontiguousarray(np.stack(columns, -1))

@@ -18,9 +18,11 @@ class BPTT(Rule):
     substeps: int = 1000
     scheme: str = "euler"
 
+    def __post_init__(self):
+        check_steps(self.substeps, self.scheme)
+
     def frames(self, network: Network, batch: int) -> list[Frame]:
         """Every substep with its graph."""
-        check_steps(self.substeps)
         dt = network.t_frame / self.substeps
 
         def frame(state, i_in, neuron):

@@ -16,8 +16,8 @@ import torch
 from cosim.kernels.frames import BACKENDS, fine
 from cosim.learning.rule import Rule, check_steps
 from cosim.network import Frame, Network
-from cosim.neurons import State
-from cosim.surrogate import spike
+from cosim.neurons import Neuron, State
+from cosim.surrogate import SHAPES, spike
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Bruno(Rule):
     backend: str = "auto"
 
     def __post_init__(self):
-        check_steps(self.substeps)
+        check_steps(self.substeps, self.coarse)
         if self.surrogate_at not in ("coarse", "fine"):
             raise ValueError(f"surrogate_at must be 'coarse' or 'fine', got {self.surrogate_at!r}")
         if self.backend not in BACKENDS:
@@ -54,11 +54,42 @@ class Bruno(Rule):
     def _frame(self, run, state, i_in):
         neuron = run.neuron
         true, top = run(state, i_in)
+        if run.backend == "numba" and self.coarse == "implicit" and not trainable(neuron):
+            return self._fused(run, state, i_in, true, top)
         _, rough = neuron.step(state, i_in, run.t_frame, self.coarse)
         z = rough.z
         if self.surrogate_at == "fine":
             z = torch.where(state.hold > 0, 0.0, spike(_swap(top, rough.v) - neuron.v_th, neuron.surrogate))
         return State(_swap(true.v, rough.v), _swap(true.p, rough.p), _swap(true.z, z), state.hold)
+
+
+    def _fused(self, run, state, i_in, true, top):
+        """The same frame with the coarse step and its Jacobian from the kernel."""
+        v, jacobian = run.coarse(state, i_in)
+        x = (top if self.surrogate_at == "fine" else v) - run.neuron.v_th
+        slope = torch.where(state.hold > 0, 0.0, SHAPES[run.neuron.surrogate](x))
+        v, p, z = _Coarse.apply(state.v, state.p, i_in, true.v, true.p, true.z, jacobian, slope)
+        return State(v, p, z, state.hold)
+
+
+class _Coarse(torch.autograd.Function):
+    """Fine values forward, the coarse step's Jacobian backward."""
+
+    @staticmethod
+    def forward(ctx, v, p, i_in, true_v, true_p, true_z, jacobian, slope):
+        ctx.save_for_backward(jacobian, slope)
+        return true_v, true_p, true_z
+
+    @staticmethod
+    def backward(ctx, by_v, by_p, by_z):
+        jacobian, slope = ctx.saved_tensors
+        down = (by_v + slope * by_z) * jacobian[:3] + by_p * jacobian[3:]
+        return down[0], down[1], down[2], None, None, None, None, None
+
+
+def trainable(neuron: Neuron) -> bool:
+    """Whether a parameter of the neuron itself wants a gradient."""
+    return any(getattr(value, "requires_grad", False) for value in neuron.values.values())
 
 
 def _swap(value: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:

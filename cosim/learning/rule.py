@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from cosim.network import Frame, Network
+from cosim.neurons.neuron import SCHEMES
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Criterion: (outputs, targets), each (time, batch, channel) -> a number."""
@@ -35,7 +36,9 @@ class Rule:
         return float(value.detach())
 
 
-def check_steps(steps: int) -> None:
-    """Refuse a frame without steps."""
+def check_steps(steps: int, scheme: str) -> None:
+    """Refuse a frame without steps, and an integrator that is none."""
     if steps < 1:
         raise ValueError(f"substeps must be at least 1, got {steps}")
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown integrator {scheme!r}; choose one of {', '.join(SCHEMES)}")

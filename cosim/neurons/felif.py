@@ -15,6 +15,7 @@ Sources:
     [2] Gibertini et al., ISCAS 2024, doi 10.1109/ISCAS58744.2024.10558196.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -81,6 +82,18 @@ class FeLIF(Neuron):
     def leak(self, v: Value) -> Value:
         """Current out of the membrane [A] at a voltage [V] [1]."""
         return torch.tanh(v / V_SIGN) * (self.j_leak * self.area * torch.expm1(v / self.v_leak) + self.i_dsc)
+
+    def stiffness(self, i_in: float) -> float:
+        """Rate [1/s] at which the pinned field answers a disturbance while this current [A] switches polarization.
+
+        lambda = (dE/dP at constant charge) (d ln(1/tau)/dE) dP/dt; explicit Euler needs dt < 2 / lambda (ours).
+        """
+        if not i_in:
+            return 0.0
+        turn = self.field_per_volt * self.area / self.c_total + self.field_per_polarization
+        moved = abs(i_in) / (self.area + self.c_total * self.field_per_polarization / self.field_per_volt)
+        log = math.log(max(self.p_sat / (self.tau_0 * moved), math.e))
+        return float(turn * moved * self.w_stretch / self.field_act * log ** (1 + 1 / self.w_stretch))
 
     def flow(self, v: Value, p: Value, i_in: Value, dt: Value, scheme: str) -> tuple[Value, Value]:
         """One step of voltage [V] and polarization [C/m2] without threshold [1]."""

@@ -9,8 +9,10 @@ import logging
 import os
 import pickle
 import queue
+import re
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from PySpice.Spice.NgSpice.Shared import NgSpiceCircuitError, NgSpiceCommandError, NgSpiceShared
@@ -41,6 +43,7 @@ class Engine(NgSpiceShared):
     def __init__(self):
         self.words: list[str] = []
         self.errors: list[str] = []
+        self.tell: Callable[[float], None] = lambda share: None
         super().__init__()
 
     def send_char(self, message: str, ngspice_id: int) -> int:
@@ -54,6 +57,13 @@ class Engine(NgSpiceShared):
         pause = " : condition met: stop" in line
         if line.startswith("Error") or (stream == "stderr" and not line.startswith(INFORMATION) and not pause):
             self.errors.append(line)
+        return 0
+
+    def send_stat(self, message: str, ngspice_id: int) -> int:
+        """Pass on which share of a run is done; ngspice says so a few times a second."""
+        found = re.fullmatch(r"tran: ([\d.]+)%", message)
+        if found:
+            self.tell(float(found[1]) / 100)
         return 0
 
     def get_vsrc_data(self, voltage: Any, time: float, node: str, ngspice_id: int) -> int:
@@ -134,6 +144,7 @@ def main() -> None:
         _send(results_to, About(missing=str(error)))
         return
     _send(results_to, engine.about())
+    engine.tell = lambda share: _send(results_to, share)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(jobs_from, jobs), daemon=True).start()
     while True:
@@ -156,7 +167,7 @@ def _listen(pipe: BinaryIO, jobs: queue.SimpleQueue) -> None:
         os._exit(0)  # the parent is gone: no clean-up, ngspice may be busy in the main thread
 
 
-def _send(pipe: BinaryIO, message: About | Result) -> None:
+def _send(pipe: BinaryIO, message: About | Result | float) -> None:
     pickle.dump(message, pipe)
     pipe.flush()
 

@@ -12,7 +12,7 @@ from cosim.errors import SimulationError
 from cosim.netlist import Netlist
 from cosim.spice.job import Job, Result
 from cosim.spice.transient import RUNGS, Transient, signal, vector
-from cosim.spice.worker import Station
+from cosim.spice.worker import Progress, Station
 from cosim.waves import Waves
 
 V_LIMIT = 500.0
@@ -34,6 +34,7 @@ def simulate(
     options: Mapping[str, Any] | None = None,
     save: Sequence[str] = (),
     v_limit: float = V_LIMIT,
+    progress: Progress | None = None,
 ) -> Waves:
     """Run a transient analysis in ngspice, from the initial conditions that the netlist gives.
 
@@ -48,6 +49,7 @@ def simulate(
         options: ngspice's `.options`; they win over the netlist's own, which win over cosim's.
         save: signals to keep, as `v_m` or `i_in`; everything by default.
         v_limit: largest voltage to believe at the top level [V].
+        progress: called with the share of the run that is done, a few times a second.
 
     Returns:
         Signals at ngspice's own time points: node `m` is `v_m`, the current through source `Vin` is `i_in`.
@@ -63,7 +65,7 @@ def simulate(
     netlist = netlist if isinstance(netlist, Netlist) else Netlist(netlist)
     analysis = Transient(stop, step, start, options or {}, tuple(save))
     netlist.check()
-    result, version, climbed = _climb(netlist, analysis, timeout)
+    result, version, climbed = _climb(netlist, analysis, timeout, progress)
     log = (*climbed, *result.words)
     signals = _named(netlist.name, result.vectors, log)
     time = signals.pop("time")
@@ -84,13 +86,16 @@ def capabilities() -> dict[str, Any]:
     return {"found": True, "advice": "", **{name: x for name, x in about._asdict().items() if name != "missing"}}
 
 
-def _climb(netlist: Netlist, analysis: Transient, timeout: float) -> tuple[Result, str, list[str]]:
+def _climb(
+    netlist: Netlist, analysis: Transient, timeout: float, progress: Progress | None
+) -> tuple[Result, str, list[str]]:
     """Try the rungs in turn; the result, ngspice's version, and what happened on the way."""
     text, climbed = netlist.render(), []
     for rung in RUNGS:
         title = f"cosim {uuid.uuid4().hex}"  # nothing of the netlist's: ngspice echoes it, and words are judged
         folder = str(netlist.folder) if netlist.trusted and netlist.folder else os.sep
-        result, about = _STATION.run(Job(netlist.name, title, analysis.deck(text, title, rung), folder), timeout)
+        job = Job(netlist.name, title, analysis.deck(text, title, rung), folder)
+        result, about = _STATION.run(job, timeout, progress)
         if not result.failure:
             if climbed:
                 climbed.append(f"cosim: converged {rung.name} {dict(rung.options)}")

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from cosim.errors import SimulationError
@@ -19,6 +20,9 @@ RUNS = 200
 START = 60.0
 """Longest time a worker may take to greet [s]."""
 ADVICE = "ngspice's shared library is missing: `apt install ngspice libngspice0`, or let NGSPICE_LIBRARY_PATH name it"
+
+Progress = Callable[[float], None]
+"""What is told the share of a run that is done."""
 
 
 class Worker:
@@ -60,12 +64,13 @@ class Worker:
         """Whether it can take another job; a worker inherited through a fork cannot."""
         return not self._late and self._process.poll() is None
 
-    def run(self, job: Job, timeout: float) -> Result:
+    def run(self, job: Job, timeout: float, progress: Progress | None = None) -> Result:
         """Run a job; a worker whose ngspice failed is stopped, since later runs could not be trusted.
 
         Args:
             job: what to run.
             timeout: longest time to wait [s].
+            progress: called with the share that is done, a few times a second.
 
         Raises:
             SimulationError: if the process died or had to be stopped.
@@ -73,12 +78,12 @@ class Worker:
         self._noise.seek(0)
         self._noise.truncate()
         self.runs += 1
-        result = self._exchange(job, timeout)
+        result = self._exchange(job, timeout, progress)
         if result.failure:
             self.close()
         return result
 
-    def _exchange(self, message: Job | None, timeout: float) -> Any:
+    def _exchange(self, message: Job | None, timeout: float, progress: Progress | None = None) -> Any:
         alarm = threading.Timer(min(timeout, threading.TIMEOUT_MAX), self._expire)
         alarm.daemon = True
         alarm.start()
@@ -86,7 +91,10 @@ class Worker:
             if message is not None:
                 pickle.dump(message, self._process.stdin)
                 self._process.stdin.flush()
-            return pickle.load(self._process.stdout)
+            while isinstance(answer := pickle.load(self._process.stdout), float):
+                if progress:
+                    progress(answer)
+            return answer
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             error = self._obituary(message.name if message else "start of a worker", timeout)
             self.close()
@@ -117,23 +125,23 @@ class Worker:
         return SimulationError(f"{name}: the ngspice process died ({how}); leave out what made it do so", words)
 
 
-class Station:
-    """A place for a worker: starts one when needed, replaces it when it has failed or is worn. Thread-safe."""
+class Station(threading.local):
+    """A place for a worker, one in each thread: threads run side by side, and a thread's end is its worker's.
+
+    Starts a worker when needed, replaces it when it has failed or is worn.
+    """
 
     def __init__(self):
-        self._lock = threading.Lock()
         self._worker: Worker | None = None
 
-    def run(self, job: Job, timeout: float) -> tuple[Result, About]:
+    def run(self, job: Job, timeout: float, progress: Progress | None = None) -> tuple[Result, About]:
         """Run a job on a fit worker; see `Worker.run`. The worker's start does not count as waiting."""
-        with self._lock:
-            worker = self._fit()
-            return worker.run(job, timeout), worker.about
+        worker = self._fit()
+        return worker.run(job, timeout, progress), worker.about
 
     def about(self) -> About:
         """The greeting of a fit worker."""
-        with self._lock:
-            return self._fit().about
+        return self._fit().about
 
     def _fit(self) -> Worker:
         worker = self._worker

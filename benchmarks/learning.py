@@ -1,0 +1,122 @@
+"""Learning: is BRUNO's gradient right, what does it save, what does it cost, and what does it learn?
+
+The training step: a recurrent layer of FeLIF neurons, some frames of a thousand substeps, forward and backward.
+"""
+
+import argparse
+import copy
+
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from benchmarks.figures import Figures, at_most, figure, medians, run
+from cosim.devices import VCM
+from cosim.kernels.frames import fine
+from cosim.learning import BPTT, Bruno, Rule
+from cosim.network import Network
+from cosim.neurons import FeLIF
+from cosim.tasks import jsb, mean_bce
+from cosim.training import train
+
+AUTHORS = 0.178
+"""Mean binary cross-entropy [nats] that BRUNO's authors logged for 150 neurons after 19 epochs."""
+EPOCHS, HIDDEN = 19, 150
+LANES = 512, 32
+"""Neurons times batch in the timing of the kernel."""
+
+
+def measure(options: argparse.Namespace) -> Figures:
+    """All figures of learning."""
+    yield from identity()
+    yield from memory()
+    yield from steps(options.quick)
+    yield from kernel(options.quick)
+    if not options.quick:
+        yield from task(options.data)
+
+
+def identity() -> Figures:
+    """BRUNO with one substep against BPTT, in frames that explicit Euler stands."""
+    judge, ours = (_gradients(rule) for rule in (BPTT(1), Bruno(1, "euler", backend="torch")))
+    apart = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, judge))
+    yield "BRUNO's gradient apart from BPTT's, one substep", at_most(1e-12, apart, "1")
+
+
+def memory() -> Figures:
+    """What the graph keeps."""
+    saved, all_of_it = (_saved(rule) for rule in (Bruno(1000), BPTT(1000)))
+    yield "saved by BRUNO, 1000 substeps; baseline BPTT", at_most(0.01, saved, "B", all_of_it)
+    yield "saved by BRUNO, 1000 substeps; baseline 10 substeps", at_most(1.0, saved, "B", _saved(Bruno(10)))
+
+
+def steps(quick: bool) -> Figures:
+    """One training step by each way of doing it."""
+    net, frames, batch = _network(16 if quick else 32), 2 if quick else 10, 4
+    inputs, targets = _stimulus(frames, batch), torch.zeros(frames, batch, 54)
+
+    def step(rule: Rule) -> None:
+        rule.gradient(net, inputs, targets, lambda y, t: mean_bce(y, t, skip=0))
+
+    rules = Bruno(1000, backend="numba"), Bruno(1000, backend="torch"), BPTT(1000)
+    fused, loop, bptt = medians(3, *(lambda rule=rule: step(rule) for rule in rules))
+    yield "training step, BRUNO with the kernel; baseline BPTT", at_most(0.5, fused, "s", bptt)
+    yield "training step, BRUNO with a torch loop; baseline BPTT", at_most(0.5, loop, "s", bptt)
+    yield "training step, BRUNO with the kernel; baseline torch loop", figure(fused, "s", loop)
+
+
+def kernel(quick: bool) -> Figures:
+    """The fine pass alone, per neuron and microsecond."""
+    for shape, count in ((LANES, 20 if quick else 200), ((1, HIDDEN), 100 if quick else 1000)):
+        neuron, i_in = FeLIF().clocked(), torch.full(shape, 1e-9, dtype=torch.float64)
+        runs = [fine(neuron, shape, count * 1e-6, count, backend) for backend in ("numba", "torch")]
+        fused, loop = (x / count / i_in.numel() for x in medians(5, *(lambda run=run: _frame(run, i_in) for run in runs)))
+        yield f"FeLIF step of a lane, {i_in.numel()} lanes, kernel; baseline torch", figure(fused, "s", loop)
+
+
+def task(data: str | None) -> Figures:
+    """The network of the paper on the chorales."""
+    chorales = jsb(data)
+    net = Network([chorales.channels, HIDDEN, chorales.channels], FeLIF(), VCM())
+    history = train(net, chorales, epochs=EPOCHS)
+    published = AUTHORS if chorales.name == "jsb" else None
+    what = f"{chorales.name}, {HIDDEN} neurons, {EPOCHS} epochs"
+    yield f"{what}: test cross-entropy; baseline authors", figure(history.test.bce, "nats", published)
+    yield f"{what}: test likelihood of a frame", figure(history.test.nll, "nats")
+    yield f"{what}: an epoch", figure(sum(epoch.seconds for epoch in history.epochs) / EPOCHS, "s")
+
+
+def _network(hidden: int, **more: float) -> Network:
+    return Network((54, hidden, 54), FeLIF(), VCM(), **more)
+
+
+def _stimulus(frames: int, batch: int) -> torch.Tensor:
+    dice = torch.rand((frames, batch, 54), generator=torch.Generator().manual_seed(0))
+    return (dice < 4 / 54).double()
+
+
+def _gradients(rule: Rule) -> list[torch.Tensor]:
+    net = copy.deepcopy(_network(16, t_frame=20e-6, unit=100e-9))
+    rule.gradient(net, _stimulus(10, 2), torch.zeros(10, 2, 54), lambda y, t: mean_bce(y, t, skip=0))
+    return [x.grad for x in net.parameters()]
+
+
+def _saved(rule: Rule) -> int:
+    total = 0
+
+    def pack(x: torch.Tensor) -> torch.Tensor:
+        nonlocal total
+        total += x.numel() * x.element_size()
+        return x
+
+    net, inputs = _network(8), _stimulus(3, 2)
+    with saved_tensors_hooks(pack, lambda x: x):
+        net(inputs, rule.frames(net, 2))
+    return total
+
+
+def _frame(run, i_in: torch.Tensor) -> None:
+    run(run.neuron.rest(i_in.shape), i_in)
+
+
+if __name__ == "__main__":
+    run(measure, "BRUNO against BPTT: gradient, memory, time, and a task learnt.")

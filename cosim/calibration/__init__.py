@@ -1,0 +1,5 @@
+"""Waves in, card out: the only door to lmfit."""
+
+from cosim.calibration.fitting import fit
+
+__all__ = ["fit"]

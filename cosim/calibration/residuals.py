@@ -1,0 +1,102 @@
+"""Residuals that an event does not break: a spike or a switching is compared in time, the rest in phase.
+
+Between two events the model's time is stretched so that its k-th event falls on the data's k-th event. So a
+model whose spike comes a microsecond late is a microsecond wrong, and not five volts.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from cosim.device import Device
+from cosim.errors import FitError
+from cosim.waves import Waves
+
+TRUST = 1e-4
+"""Share of a signal's span to which it is believed even without noise (ours): what a simulator's tolerance gives."""
+
+
+class Measurement(Protocol):
+    """Data, and how a device is compared with them."""
+
+    def residuals(self, device: Device, blur: float = 0.0) -> np.ndarray:
+        """Differences over their standard deviations, one row for each lane, (lanes, residuals).
+
+        With `blur`, the search is still far away: events are compared by their phase, to within this, and all other
+        samples together count no more than they. Times known to a microsecond would leave it nothing but a narrow
+        bent valley, and a trace with a missing event would outweigh them.
+        """
+
+    def account(self, device: Device) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Statistics and traces of a single device, by name."""
+
+
+class Spans(NamedTuple):
+    """Events that take time: reset pulses, or switchings of no length.
+
+    Attributes:
+        start: [s], (events,).
+        end: [s], (events,).
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+
+    def cover(self, time: np.ndarray, margin: float) -> np.ndarray:
+        """Whether these times fall into an event or within `margin` [s] of it, (samples,)."""
+        near = np.searchsorted(self.start, time + margin, side="right") - 1
+        return (near >= 0) & (time <= np.append(self.end, -np.inf)[near] + margin)
+
+
+def needed(waves: Waves, names: tuple[str, ...], kind: type) -> None:
+    """Refuse waves without the signals that a kind of device is fitted to.
+
+    Raises:
+        FitError: naming what is missing, or what does not change.
+    """
+    for name in names:
+        if name not in waves:
+            have = ", ".join(list(waves.signals)[:12])
+            raise FitError(f"to fit {kind.__name__}, the waves need {' and '.join(names)}; {name} is missing: {have}")
+        if not np.ptp(waves[name]) > 0:
+            raise FitError(f"{name} is constant, {waves[name][0]:g}: nothing about {kind.__name__} can be learned")
+
+
+def noise(time: np.ndarray, x: np.ndarray) -> float:
+    """Standard deviation of white noise on a smooth signal, from what its neighbours do not explain.
+
+    The median resists steps and spikes; sampling may be uneven.
+    """
+    if x.size < 3:
+        return 0.0
+    w = (time[1:-1] - time[:-2]) / (time[2:] - time[:-2])
+    odd = (x[1:-1] - (1 - w) * x[:-2] - w * x[2:]) / np.sqrt(1 + w**2 + (1 - w) ** 2)
+    return float(1.4826 * np.median(np.abs(odd)))
+
+
+def in_phase(time: np.ndarray, data: Spans, model: Spans) -> np.ndarray:
+    """The model's times that correspond to these times of the data [s], (samples,).
+
+    Piecewise linear: the beginning is the beginning, the k-th event the k-th; behind the last, time is shifted.
+    """
+    many = min(data.start.size, model.start.size)
+    here, there = (np.ravel([s.start[:many], s.end[:many]], order="F") for s in (data, model))
+    shift = there[-1] - here[-1] if many else 0.0
+    far = time[-1] + 1.0
+    here, there = np.concatenate([[time[0]], here, [far]]), np.concatenate([[time[0]], there, [far + shift]])
+    return np.interp(time, here, there)
+
+
+def apart(data: np.ndarray, model: np.ndarray, next_one: float, stop: float) -> np.ndarray:
+    """Events of the model less events of the data [s], and what the model has too many of, (events + 1,).
+
+    Args:
+        data: times of the events [s], (events,).
+        model: the same, of any number.
+        next_one: where the model would have its next event, to stand for those that it misses [s].
+        stop: end of the data [s]; an event too many counts as if it could leave there.
+    """
+    paired = np.full(data.size, next_one)
+    many = min(data.size, model.size)
+    paired[:many] = model[:many]
+    return np.append(paired - data, np.sum(np.maximum(stop - model[many:], 0)))

@@ -1,0 +1,104 @@
+"""Resistive cells: voltage in, current and switching times out."""
+
+from typing import Any
+
+import numpy as np
+
+from cosim.calibration.residuals import TRUST, Spans, apart, in_phase, needed, noise
+from cosim.devices import VCM
+from cosim.kernels.vcm import simulate_vcm, switching_time
+from cosim.waves import Waves
+
+DRIVEN, OBSERVED = "v_cell", "i_cell"
+"""Signals: voltage across the cell [V] and current through it [A]."""
+DENSE = 2
+"""Points of the simulation for each sample of the data: a switching is found from the last one before it."""
+RELATIVE = 1e-3
+"""Share of the current to which it is believed even without noise (ours): low and high states count alike."""
+FAINT = 1e-2
+"""Share of the current's span below which that belief grows no finer."""
+READABLE = 0.1
+"""Share of the largest voltage below which current over voltage says nothing about the state."""
+
+
+class Sweep:
+    """A recorded cell, ready to be compared with candidates.
+
+    Raises:
+        FitError: for waves without voltage or current, or without any change in them.
+    """
+
+    def __init__(self, cell: VCM, waves: Waves):
+        needed(waves, (DRIVEN, OBSERVED), type(cell))
+        spacing = float(np.median(np.diff(waves.time))) / DENSE
+        self.grid = waves.resample(spacing).time
+        self.v = waves.at(DRIVEN, self.grid)
+        self.data, gap = _switches(waves)
+        outside = ~self.data.cover(waves.time, 2 * spacing)
+        self.time, self.i = waves.time[outside], waves[OBSERVED][outside]
+        sweep = np.ptp(self.v) / np.abs(np.gradient(self.v, spacing)).max()
+        self.t_noise = np.append(np.hypot(gap / np.sqrt(12), TRUST * sweep), spacing)
+        scale = np.hypot(self.i, FAINT * np.ptp(self.i))
+        self.i_noise = np.hypot(noise(self.time, self.i), RELATIVE * scale)
+
+    def residuals(self, cell: VCM, blur: float = 0.0) -> np.ndarray:
+        """Current in phase and switching times, each over its noise, (lanes, samples + switchings + 1)."""
+        i, switches = self._simulate(cell)
+        many = self.t_noise.size
+        weight = np.sqrt(self.i.size / many) if blur else 1.0
+        t_noise = np.hypot(self.t_noise, blur * np.ptp(self.time) / many)
+        rows = [self._compare(i[:, k], switches[k]) for k in range(len(switches))]
+        return np.stack([np.concatenate([off / self.i_noise / weight, late / t_noise]) for off, late in rows])
+
+    def account(self, cell: VCM) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """How well a cell agrees, and the traces that show it."""
+        i, switches = self._simulate(cell)
+        off, late = self._compare(i[:, 0], switches[0])
+        statistics = dict(
+            r_squared=1 - float(np.sum(off**2) / np.sum((self.i - self.i.mean()) ** 2)),
+            i_rms=float(np.sqrt(np.mean(off**2))),
+            i_noise=float(np.median(self.i_noise)),
+            switchings=self.data.start.size,
+            switchings_model=switches[0].size,
+        )
+        if late.size > 1:
+            statistics |= dict(t_rms=float(np.sqrt(np.mean(late[:-1] ** 2))), t_noise=float(np.median(self.t_noise)))
+        traces = dict(time=self.time, measured=self.i, fitted=self.i + off, residual=-off)
+        return statistics, traces | dict(switches=self.data.start, switches_fitted=switches[0])
+
+    def _simulate(self, cell):
+        """Current on the dense grid [A], (points, lanes), and each lane's switching times [s]."""
+        lanes = max(np.size(value) for value in cell.values.values())
+        v = np.repeat(self.v[:, None], lanes, axis=1)
+        trace = simulate_vcm(cell, self.grid, v)
+        return trace.current, self._events(cell, np.log(trace.n))
+
+    def _events(self, cell, x):
+        """When ln N passes its middle [s], for each lane (events,): the rest of the way from the point before."""
+        middle = np.broadcast_to(np.log(cell.n_min * cell.n_max) / 2, x.shape[1])
+        k, lane = np.nonzero((x[:-1] < middle) != (x[1:] < middle))
+        if not k.size:
+            return [np.empty(0)] * x.shape[1]
+        here = {name: value[lane] if np.ndim(value) else value for name, value in cell.values.items()}
+        here |= dict(n_init=np.exp(x[k, lane]))
+        step = self.grid[1] - self.grid[0]
+        rest = switching_time(cell.replace(**here), (self.v[k] + self.v[k + 1]) / 2, np.exp(middle[lane]), step)
+        when = self.grid[k] + np.minimum(rest, step)
+        return [when[lane == a] for a in range(x.shape[1])]
+
+    def _compare(self, i, switches):
+        """Currents apart at the same phase [A], (samples,), and times apart [s], (switchings + 1,)."""
+        phase = in_phase(self.time, self.data, Spans(switches, switches))
+        return np.interp(phase, self.grid, i) - self.i, apart(self.data.start, switches, self.time[-1], self.time[-1])
+
+
+def _switches(waves: Waves) -> tuple[Spans, np.ndarray]:
+    """When the conductance passes half of its largest value, and the samples' spacing there [s], (switchings,)."""
+    v, i = waves[DRIVEN], waves[OBSERVED]
+    clear = np.flatnonzero(np.abs(v) > READABLE * np.abs(v).max())
+    g = i[clear] / v[clear]
+    half = np.quantile(g, 0.99) / 2
+    k = np.flatnonzero((g[:-1] < half) != (g[1:] < half))
+    a, b = waves.time[clear[k]], waves.time[clear[k + 1]]
+    when = a + (half - g[k]) / (g[k + 1] - g[k]) * (b - a)
+    return Spans(when, when), b - a

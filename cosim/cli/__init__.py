@@ -1,0 +1,5 @@
+"""The `cosim` command. It meets the package at its public face, where names are looked up when they are used."""
+
+from cosim.cli.commands import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,230 @@
+"""The commands. Exit codes: 0 done or PASS, 1 FAIL, 2 bad input, with one sentence on stderr."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import cosim
+from cosim.cli import story
+from cosim.cli.terminal import Bars, keep, say
+from cosim.errors import CosimError
+
+app = typer.Typer(
+    name="cosim", add_completion=False, pretty_exceptions_enable=False,
+    help="From ngspice waveforms to fitted models to trained spiking networks, and back into ngspice.",
+)  # fmt: skip
+
+_SCALE = {"": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "n": 1e-9, "p": 1e-12}
+_BAD_USE = typer.BadParameter.__mro__[2]  # click's, which newer versions of typer carry inside
+PLAN = story.Plan()
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else there.")]
+Data = Annotated[Path | None, typer.Option(help="Folder or file of JSB_Chorales.mat; without it, music21's scores.")]
+
+
+def seconds(text: str) -> float:
+    """A time such as 60ms, 1e-5s or 0.06 in seconds."""
+    found = re.fullmatch(r"\s*([-+.\d]+(?:e[-+]?\d+)?)\s*([munpµ]?)s?\s*", text, re.IGNORECASE)
+    if not found:
+        raise typer.BadParameter(f"{text!r} is not a time; write 60ms, 10us or 0.06")
+    return float(found[1]) * _SCALE[found[2]]
+
+
+@app.command()
+def run(
+    out: Annotated[Path | None, typer.Option(help="Folder for all files; by default runs/<date>.")] = None,
+    quick: Annotated[bool, typer.Option(help="A small loop, within a minute.")] = False,
+    data: Data = None,
+    neurons: Annotated[int, typer.Option(help="Hidden neurons that go through ngspice.")] = PLAN.neurons,
+    epochs: Annotated[int, typer.Option(help="Passes through the training part.")] = PLAN.epochs,
+    wide: Annotated[bool, typer.Option(help=f"Train a network of {PLAN.wide} as well.")] = True,
+    resume: Annotated[bool, typer.Option(help="Go on with the training that --out holds.")] = False,
+    as_json: Json = False,
+) -> int:
+    """The whole loop: benches, fits, training, deck, validation, report."""
+    plan = replace(PLAN, neurons=neurons, epochs=epochs, data=data, wide=PLAN.wide if wide else 0)
+    out = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    with Bars() as bars:
+        report = story.loop(plan.quick() if quick else plan, out, resume, bars)
+    say(report.as_dict() | {"folder": str(out)}, f"{report}\n\n{out / 'report.html'}", as_json)
+    return _code(report)
+
+
+@app.command()
+def simulate(
+    file: Annotated[str, typer.Argument(help="A netlist, or the name of a shipped one.")],
+    stop: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="End, such as 60ms.")],
+    step: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="Largest step, such as 10us.")],
+    out: Annotated[Path, typer.Option(help="Where the waveforms go.")] = Path("waves.csv"),
+    trust: Annotated[bool, typer.Option(help="Its author may run commands and read files here.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Run a transient analysis in ngspice and write the waveforms."""
+    with Bars() as bars:
+        waves = cosim.simulate(cosim.Netlist.load(file, trust), stop, step, progress=bars.job(f"ngspice: {file}"))
+    waves.write_csv(out)
+    facts = {"waves": str(out), "samples": len(waves), "signals": sorted(waves.signals), "origin": waves.origin}
+    say(facts | {"sha256": waves.sha256()}, f"{out}: {len(waves)} samples of {', '.join(waves.signals)}", as_json)
+    return 0
+
+
+@app.command()
+def calibrate(
+    device: Annotated[str, typer.Argument(help=f"One of {', '.join(story.BENCHES)}.")],
+    waves: Annotated[Path | None, typer.Option(help="Measured waveforms (csv); by default the shipped bench.")] = None,
+    vary: Annotated[
+        list[str] | None, typer.Option(help="A parameter to fit, once for each; by default its own.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The card; by default <device>.h5.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Fit a device to waveforms and write its card."""
+    model, path = story.named(device), out or Path(f"{device}.h5")
+    with Bars() as bars:
+        data = cosim.Waves.read_csv(waves) if waves else story.bench(device, bars.job(f"ngspice: bench of {device}"))
+        card = story.calibrated(model, data, path, bars, vary or None)
+    say(card.as_dict() | {"card": str(path)}, f"{card}\n\n{path}", as_json)
+    return 0
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Argument(help="The task: jsb.")],
+    rule: Annotated[str, typer.Option(help="bruno or bptt.")] = "bruno",
+    epochs: Annotated[int, typer.Option(help="Passes through the training part.")] = PLAN.epochs,
+    neurons: Annotated[int, typer.Option(help="Hidden neurons.")] = PLAN.neurons,
+    neuron: Annotated[Path | None, typer.Option(help="A neuron's card; by default FeLIF's own values.")] = None,
+    synapse: Annotated[Path | None, typer.Option(help="A cell's card; by default VCM's own values.")] = None,
+    data: Data = None,
+    quick: Annotated[bool, typer.Option(help="Take few pieces.")] = False,
+    seed: Annotated[int, typer.Option(help="Of weights and order.")] = PLAN.seed,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint beside --out.")] = False,
+    out: Annotated[Path, typer.Option(help="The network.")] = Path("network.pt"),
+    as_json: Json = False,
+) -> int:
+    """Train a network and write it, with its learning curve beside it."""
+    rules = {"bruno": cosim.Bruno, "bptt": cosim.BPTT}
+    _one_of("task", task, ["jsb"])
+    _one_of("rule", rule, list(rules))
+    devices = [cosim.Card.load(neuron) if neuron else cosim.neurons.FeLIF(),
+               cosim.Card.load(synapse) if synapse else cosim.devices.VCM()]  # fmt: skip
+    schedule = cosim.Schedule(epochs, PLAN.batch, PLAN.rate, seed)
+    with Bars() as bars:
+        found = story.read_chorales(data, quick, bars.job("read the chorales"))
+        network = cosim.Network([found.channels, neurons, found.channels], *devices, seed=seed)
+        history = story.trained(network, found, schedule, out, bars, rule=rules[rule](), resume=resume)
+    test = f"test: binary cross-entropy {history.test.bce:.4f}, {history.test.nll:.3f} nats a frame"
+    say(
+        {"network": str(out), "history": history.as_dict()},
+        f"{found}\n{test}, epoch {history.kept} kept\n{out}",
+        as_json,
+    )
+    return 0
+
+
+@app.command()
+def export(
+    network: Annotated[Path, typer.Argument(help="What `cosim train` wrote.")],
+    out: Annotated[Path, typer.Option(help="The deck.")] = Path("deck.cir"),
+    as_json: Json = False,
+) -> int:
+    """Write a network as one SPICE deck, its inputs left open."""
+    deck = cosim.export(cosim.Network.load(network))
+    keep(out, deck.text)
+    lines = len(deck.text.splitlines())
+    say({"deck": str(out), "lines": lines, "sha256": deck.sha256()}, f"{out}: {lines} lines", as_json)
+    return 0
+
+
+@app.command()
+def validate(
+    network: Annotated[Path, typer.Argument(help="What `cosim train` wrote.")],
+    deck: Annotated[Path | None, typer.Argument(help="What `cosim export` wrote; by default exported anew.")] = None,
+    out: Annotated[Path, typer.Option(help="The page; its facts go beside it as JSON.")] = Path("report.html"),
+    stimulus: Annotated[Path | None, typer.Option(help="0 or 1, a row a frame, a column a channel (csv).")] = None,
+    data: Data = None,
+    piece: Annotated[int, typer.Option(help="Which piece of the test part, without --stimulus.")] = 0,
+    frames: Annotated[int | None, typer.Option(help="Only the first frames.")] = None,
+    driven: Annotated[bool, typer.Option(help="Compare with torch's spikes on the spike rows, too.")] = True,
+    as_json: Json = False,
+) -> int:
+    """Compare a network in torch with its deck in ngspice, and write the report."""
+    given = cosim.Network.load(network)
+    text = cosim.Netlist.load(deck.resolve()) if deck else cosim.export(given)
+    with Bars() as bars:
+        shown = cosim.tasks.read_frames(stimulus)[:frames] if stimulus else _piece(data, piece, frames, bars)
+        report = cosim.validate(given, text, shown, driven=driven, progress=bars.share)
+    report.save(out)
+    keep(out.with_suffix(".json"), report.as_dict())
+    say(report.as_dict() | {"page": str(out)}, f"{report}\n\n{out}", as_json)
+    return _code(report)
+
+
+@app.command("card")
+def show(
+    file: Annotated[str, typer.Argument(help="A card, or the name of a shipped one.")],
+    as_json: Json = False,
+) -> int:
+    """Show a card."""
+    found = cosim.Card.load(file)
+    say(found.as_dict(), found, as_json)
+    return 0
+
+
+@app.command()
+def doctor(as_json: Json = False) -> int:
+    """Say what this machine has."""
+    found = cosim.capabilities()
+    facts = {"ngspice": found, "versions": cosim.software(found["version"]), "processors": os.cpu_count()}
+    rows = [*found.items(), *facts["versions"].items(), ("processors", facts["processors"])]
+    words = {True: "yes", False: "no"}
+    say(facts, "\n".join(f"{name:<12} {words.get(x, x) if isinstance(x, bool) else x}" for name, x in rows), as_json)
+    if not found["found"]:
+        raise CosimError(found["advice"])
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and leave with its exit code."""
+    sys.exit(answer(arguments))
+
+
+def answer(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    try:
+        return app(args=arguments or sys.argv[1:] or ["--help"], prog_name="cosim", standalone_mode=False) or 0
+    except _BAD_USE as error:
+        sentence = error.format_message()
+    except (KeyboardInterrupt, typer.Abort):
+        print("cosim: stopped; what was finished is kept", file=sys.stderr)
+        return 130
+    except OSError as error:
+        sentence = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except (CosimError, TypeError, ValueError) as error:
+        sentence = str(error)
+    print(f"cosim: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _piece(data: Path | None, number: int, frames: int | None, bars: Bars):
+    """The first frames of a piece of the test part."""
+    pieces = story.read_chorales(data, False, bars.job("read the chorales")).test
+    if not 0 <= number < len(pieces):
+        raise ValueError(f"--piece {number}: the test part has pieces 0 to {len(pieces) - 1}")
+    return story.cut(pieces[number], frames)
+
+
+def _one_of(what: str, word: str, known: list[str]) -> None:
+    if word not in known:
+        raise ValueError(f"unknown {what} {word!r}; there is {', '.join(known)}")
+
+
+def _code(report: "cosim.Report") -> int:
+    return 0 if report.verdict == "PASS" else 1

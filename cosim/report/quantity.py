@@ -1,0 +1,29 @@
+"""Numbers as people read them."""
+
+import math
+
+_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
+
+
+def si(value: float | None, unit: str, digits: int = 3) -> str:
+    """A number with its unit, the prefix chosen to suit: 0.00123 V is "1.23 mV"; "-" for what is not known."""
+    if value is None or math.isnan(value):
+        return "-"
+    power = 3 * math.floor(math.log10(abs(value) * (1 + 1e-12)) / 3) if value else 0
+    power = min(max(power, min(_PREFIXES)), max(_PREFIXES))
+    return f"{value / 10.0**power:.{digits}g} {_PREFIXES[power]}{unit}"
+
+
+def percent(share: float) -> str:
+    """A share of one in percent, with decimals only where they tell: 100 %, 99.6 %."""
+    return f"{100 * share:.4g} %"
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number as in print: 1270000000.0 is "1.27×10⁹"."""
+    text = f"{value:.{digits}g}"
+    if "e" not in text:
+        return text
+    mantissa, power = text.split("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa}×10{raised}"

@@ -1,0 +1,138 @@
+"""validate(): one stimulus through torch and through ngspice, and the report of how they compare."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from cosim.card import Card
+from cosim.card.card import software
+from cosim.cosimulation import Recording, cosimulate, neurons, observe
+from cosim.deck import conductances
+from cosim.netlist import Netlist
+from cosim.network import Network
+from cosim.report.comparison import TOLERANCE, compare
+from cosim.report.report import Loss, Report
+from cosim.report.verdict import Thresholds
+from cosim.spice import capabilities
+from cosim.tasks import Piece, frame_nll, mean_bce
+from cosim.training import SKIP, History
+from cosim.waves import Waves
+
+Stimulus = torch.Tensor | Piece | Sequence[Piece]
+Progress = Callable[[str, float], None]
+
+
+def validate(
+    network: Network,
+    deck: Netlist,
+    stimulus: Stimulus,
+    *,
+    driven: bool = True,
+    cards: Sequence[Card] = (),
+    benches: Sequence[Waves] = (),
+    histories: Mapping[str, History] | None = None,
+    tolerance: float = TOLERANCE,
+    thresholds: Thresholds | None = None,
+    provenance: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Run a stimulus through a network in torch and through its deck in ngspice, and compare.
+
+    Args:
+        network: its weights at their nearest levels.
+        deck: from `export`.
+        stimulus: 0 or 1, (time, channel); or a piece of a task; of several pieces the first is taken, and the
+            report says so.
+        driven: also run the deck with torch's spikes on its spike rows, where one flipped spike stays one.
+        cards: of the devices, to be shown.
+        benches: waveforms that the cards were fitted to, to be shown.
+        histories: learning curves by name, to be shown.
+        tolerance: within which two spikes of a neuron may be the same one [s].
+        thresholds: of the verdict.
+        provenance: further facts to keep, such as seeds.
+        progress: called with a run's name and the share of it that is done.
+
+    Raises:
+        ValueError: if the stimulus has another width than the network, or there is no piece.
+        NetlistError: if the deck is none, or not a network's.
+        SimulationError: if ngspice fails.
+    """
+    piece, words = _piece(stimulus)
+    round_trip = _round_trip(network, deck)
+    recordings = _recordings(network, deck, piece.inputs, driven, progress or (lambda name, share: None))
+    first = recordings["torch"]
+    others = {name: compare(first, x, tolerance) for name, x in recordings.items() if x is not first}
+    targets = piece.targets if piece.targets.numel() else None
+    versions = software(capabilities()["version"])
+    return Report(
+        network=describe(network),
+        stimulus=words,
+        neurons=tuple(neurons(network)),
+        v_th=np.concatenate([np.full(layer.size, float(layer.neuron.v_th)) for layer in network.layers]),
+        recordings=recordings,
+        comparisons=others,
+        losses={} if targets is None else {name: _loss(x, targets) for name, x in recordings.items()},
+        targets=targets,
+        deck=deck,
+        round_trip=round_trip,
+        thresholds=thresholds or Thresholds(),
+        cards=tuple(cards),
+        benches=tuple(benches),
+        histories=dict(histories or {}),
+        provenance=versions | {"deck sha256": deck.sha256()} | dict(provenance or {}),
+    )
+
+
+def describe(network: Network) -> str:
+    """A network in a sentence."""
+    first, levels = network.layers[0], network.readout.levels
+    kind = type(first.neuron).__name__
+    weights = "weights not rounded" if levels.exact else f"{2 * levels.steps + 1} conductance levels a weight"
+    return (
+        f"{' - '.join(map(str, network.sizes))}, {'recurrent ' * first.recurrent}{kind} neurons, {weights}, "
+        f"frames of {network.t_frame * 1e3:g} ms"
+    )
+
+
+def _piece(stimulus: Stimulus) -> tuple[Piece, str]:
+    """The piece to run, and what to call it."""
+    if isinstance(stimulus, torch.Tensor):
+        return Piece("stimulus", stimulus, torch.empty(0)), f"a stimulus of {len(stimulus)} frames"
+    if isinstance(stimulus, Piece):
+        return stimulus, f"{stimulus.name}, {len(stimulus.inputs)} frames"
+    if not stimulus:
+        raise ValueError("there is no piece to validate with; give a stimulus, a piece, or a part of a task")
+    piece, words = _piece(stimulus[0])
+    return piece, f"{words}; the first of {len(stimulus)} pieces" if len(stimulus) > 1 else words
+
+
+def _recordings(network, deck, inputs, driven, progress) -> dict[str, Recording]:
+    """Torch first, then ngspice running free and driven, at the same time."""
+    true = observe(network, inputs)
+    given = {"ngspice": None} | ({"ngspice, driven": true} if driven else {})
+    with ThreadPoolExecutor(len(given)) as pool:
+        runs = {
+            name: pool.submit(
+                cosimulate, network, inputs, deck=deck, driven=spikes, progress=functools.partial(progress, name)
+            )
+            for name, spikes in given.items()
+        }
+        return {"torch": true} | {name: run.result() for name, run in runs.items()}
+
+
+def _loss(recording: Recording, targets: torch.Tensor) -> Loss:
+    outputs = torch.from_numpy(np.asarray(recording.outputs, dtype=float))
+    return Loss(*(float(loss(outputs, targets.double(), SKIP)) for loss in (mean_bce, frame_nll)))
+
+
+def _round_trip(network: Network, deck: Netlist) -> float:
+    """Largest relative error of a conductance read back from the deck; infinite for another network's deck."""
+    bars = [*(layer.crossbar for layer in network.layers), network.readout]
+    wanted = [cells.numpy() for bar in bars for cells in bar.conductances()]
+    found = [cells for pair in conductances(deck) for cells in pair]
+    if [x.shape for x in found] != [x.shape for x in wanted]:
+        return float("inf")
+    return max(float(np.abs(a / b - 1).max()) for a, b in zip(found, wanted))
