@@ -38,6 +38,7 @@ Figures = Iterator[tuple[str, Figure]]
 
 def figure(value: float, unit: str, baseline: float | None = None) -> Figure:
     """A number, beside another one."""
+    value = float(value)
     return Figure(value, unit, baseline, value / baseline if baseline else None)
 
 
@@ -45,12 +46,12 @@ def at_most(limit: float, value: float, unit: str, baseline: float | None = None
     """A number that should be small; with a baseline it is their ratio that should be."""
     bare = figure(value, unit, baseline)
     judged = bare.value if bare.ratio is None else bare.ratio
-    return bare._replace(goal=f"{_what(bare)} <= {limit:g}", met=judged <= limit)
+    return bare._replace(goal=f"{_what(bare)} <= {limit:g}", met=bool(judged <= limit))
 
 
 def at_least(limit: float, value: float, unit: str) -> Figure:
     """A number that should be large."""
-    return figure(value, unit)._replace(goal=f"value >= {limit:g}", met=value >= limit)
+    return figure(value, unit)._replace(goal=f"value >= {limit:g}", met=bool(value >= limit))
 
 
 def within(share: float, value: float, unit: str, baseline: float) -> Figure:

@@ -19,7 +19,7 @@ from cosim.waves import Waves
 
 SAMPLES = 10
 """Looks at the membranes in a frame; the last one is at its end."""
-STEP = 20e-6
+STEP = 5e-6
 """Largest time step of ngspice [s]."""
 
 
@@ -105,10 +105,10 @@ def cosimulate(
     begin, t_frame, v_read = time.perf_counter(), network.t_frame, network.readout.levels.v_read
     deck = drive(deck or export(network), _one(network, inputs), v_read, t_frame)
     if driven is not None:
-        if driven.spikes.shape != (len(inputs), len(neurons(network))):
+        if driven.spikes.shape != (len(inputs), len(neuron_names(network))):
             raise ValueError(
                 f"driven holds spikes (frame, neuron) {driven.spikes.shape}, "
-                f"the run has {(len(inputs), len(neurons(network)))}; observe the same stimulus first"
+                f"the run has {(len(inputs), len(neuron_names(network)))}; observe the same stimulus first"
             )
         edges = np.cumsum([layer.size for layer in network.layers])[:-1]
         layers = [torch.from_numpy(part.astype(float)) for part in np.split(driven.spikes, edges, axis=1)]
@@ -125,7 +125,7 @@ def cosimulate(
     return _recorded(network, deck, waves, len(inputs), time.perf_counter() - begin)
 
 
-def neurons(network: Network) -> list[str]:
+def neuron_names(network: Network) -> list[str]:
     """Names of all hidden neurons, layer by layer, as in the deck: `0_3` is neuron 3 of layer 0."""
     return [f"{k}_{n}" for k, layer in enumerate(network.layers) for n in range(layer.size)]
 
@@ -143,7 +143,7 @@ def _watched(frame, look):
 
 
 def _signals(network: Network) -> list[str]:
-    names = neurons(network)
+    names = neuron_names(network)
     own = [f"v_{kind}{name}" for kind in ("m", "spk", "row") for name in names]
     return [
         *own,
@@ -156,7 +156,7 @@ def _signals(network: Network) -> list[str]:
 
 
 def _recorded(network: Network, deck: Netlist, waves: Waves, frames: int, seconds: float) -> Recording:
-    t_frame, names = network.t_frame, neurons(network)
+    t_frame, names = network.t_frame, neuron_names(network)
     middle = (np.arange(frames) + 1.5) * t_frame
     look = _looks(frames, t_frame) - 1e-9  # before the edge that resets whoever fired
     return Recording(
@@ -173,7 +173,7 @@ def _recorded(network: Network, deck: Netlist, waves: Waves, frames: int, second
 
 def _energy(network: Network, deck: Netlist, waves: Waves) -> dict[str, float]:
     """Energy [J] by block: what the rows feed into the arrays, and what the mirrors feed into free membranes."""
-    names = neurons(network)
+    names = neuron_names(network)
     rows = -sum(_work(waves, f"v_in{c}", f"i_in{c}") for c in range(network.sizes[0]))
     membranes = sum(_work(waves, f"v_m{name}", f"i_synapse{name}", f"v_xn{name}.free") for name in names)
     load = _row_loads(network, deck)

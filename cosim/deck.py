@@ -130,7 +130,7 @@ def arguments(device: Device) -> str:
 def _lines(network: Network) -> Iterator[str]:
     frame = network.t_frame
     yield f"* cosim network {' - '.join(map(str, network.sizes))}, frames of {frame:g} s"
-    yield ".options method=gear reltol=1e-5 abstol=1e-16 chgtol=1e-14 vntol=1e-6"
+    yield ".options method=gear reltol=1e-4 abstol=1e-16 chgtol=1e-14 vntol=1e-6"
     yield f"Vclk clk 0 {_CLOCK.format(t=frame)}"
     for channel in range(network.sizes[0]):
         yield f"Vin{channel} in{channel} 0 ${{in_{channel}=0}}"

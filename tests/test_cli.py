@@ -123,10 +123,10 @@ def test_calibrate_recovers_what_it_was_given(cli, tmp_path):
 
 
 def test_calibrate_takes_measured_waves(cli, tmp_path):
-    bench = cosim.Netlist.load("bench_lif").fill(params="tau_m=15e-3")
+    bench = cosim.Netlist.load("bench_lif").fill(params="tau_m=20.5e-3")
     cosim.simulate(bench, 240e-3, 20e-6).only("v_m", "i_in", "v_spk").write_csv(tmp_path / "lab.csv")
     code, out, _ = cli("calibrate", "lif", "--vary", "tau_m", "--waves", "lab.csv", "--out", "mine.h5", "--json")
-    assert code == 0 and json.loads(out)["parameters"]["tau_m"]["value"] == pytest.approx(15e-3, rel=1e-3)
+    assert code == 0 and json.loads(out)["parameters"]["tau_m"]["value"] == pytest.approx(20.5e-3, rel=1e-3)
 
 
 def test_train_export_validate(cli, trained, tmp_path):
@@ -186,20 +186,24 @@ def test_the_whole_loop(tmp_path):
 
 def test_a_shell_command_is_refused(refuse, tmp_path):
     (tmp_path / "bad.cir").write_text("* bad\nR1 a 0 1\n.control\nshell touch gone\n.endc\n")
-    assert ".control can run commands" in refuse("simulate", "bad.cir", "--stop", "1ms", "--step", "1us")
+    err = refuse("simulate", "bad.cir", "--stop", "1ms", "--step", "1us")
+    assert ".control can run commands" in err
     assert not (tmp_path / "gone").exists() and not (tmp_path / "waves.csv").exists()
 
 
 def test_a_truncated_card_is_refused(refuse, tmp_path):
     cosim.Card(cosim.neurons.LIF()).save(tmp_path / "lif.h5")
     (tmp_path / "lif.h5").write_bytes((tmp_path / "lif.h5").read_bytes()[:5000])
-    assert "is damaged, cut off or changed" in refuse("card", "lif.h5")
-    assert "is damaged, cut off or changed" in refuse("train", "jsb", "--neuron", "lif.h5")
+    err = refuse("card", "lif.h5")
+    assert "is damaged, cut off or changed" in err
+    err = refuse("train", "jsb", "--neuron", "lif.h5")
+    assert "is damaged, cut off or changed" in err
 
 
 def test_a_stimulus_of_the_wrong_width_is_refused(refuse, trained, tmp_path):
     (tmp_path / "in.csv").write_text("1,0,1\n0,0,1\n")
-    assert "with 54 channels, got (2, 3)" in refuse("validate", trained, "--stimulus", "in.csv")
+    err = refuse("validate", trained, "--stimulus", "in.csv")
+    assert "with 54 channels, got (2, 3)" in err
     assert not (tmp_path / "report.html").exists()
 
 
@@ -209,7 +213,8 @@ def test_a_stimulus_of_the_wrong_width_is_refused(refuse, trained, tmp_path):
 )
 def test_a_stimulus_is_zeros_and_ones(refuse, trained, tmp_path, text, words):
     (tmp_path / "in.csv").write_text(text)
-    assert words in refuse("validate", trained, "--stimulus", "in.csv")
+    err = refuse("validate", trained, "--stimulus", "in.csv")
+    assert words in err
     with pytest.raises(
         ValueError, match="is not a table of numbers" if "x" in text else "has at least one row, of zeros"
     ):
@@ -217,12 +222,14 @@ def test_a_stimulus_is_zeros_and_ones(refuse, trained, tmp_path, text, words):
 
 
 def test_an_unknown_parameter_is_refused(refuse):
-    assert "cannot vary 'tau_n'" in refuse("calibrate", "lif", "--vary", "tau_n")
+    err = refuse("calibrate", "lif", "--vary", "tau_n")
+    assert "cannot vary 'tau_n'" in err
 
 
 def test_nan_in_a_waveform_is_refused(refuse, tmp_path):
     (tmp_path / "lab.csv").write_text("time_s,v_m_V,i_in_A\n0,0,0\n1e-3,nan,0\n2e-3,0,0\n")
-    assert "signal 'v_m' is nan at t = 0.001 s" in refuse("calibrate", "lif", "--waves", "lab.csv")
+    err = refuse("calibrate", "lif", "--waves", "lab.csv")
+    assert "signal 'v_m' is nan at t = 0.001 s" in err
 
 
 def test_a_machine_without_ngspice_is_told_so(cli, tmp_path, monkeypatch):
@@ -232,7 +239,8 @@ def test_a_machine_without_ngspice_is_told_so(cli, tmp_path, monkeypatch):
     code, out, err = cli("simulate", "rc.cir", "--stop", "1ms", "--step", "1us")
     assert (code, out) == (2, "") and err.startswith("cosim: ngspice's shared library is missing: `apt install")
     code, out, err = cli("doctor", "--json")
-    assert code == 2 and not json.loads(out)["ngspice"]["found"] and "apt install" in err
+    assert code == 2 and not json.loads(out)["ngspice"]["found"]
+    assert "doctor found no ngspice: " in err and "apt install" in err
 
 
 @pytest.mark.parametrize(
@@ -255,19 +263,21 @@ def test_a_machine_without_ngspice_is_told_so(cli, tmp_path, monkeypatch):
     ],
 )
 def test_bad_words_get_one_sentence(refuse, words, sentence):
-    assert sentence in refuse(*words)
+    err = refuse(*words)
+    assert sentence in err
 
 
 @pytest.mark.skipif(not CHORALES.exists(), reason="the published chorales are not beside this checkout")
 def test_a_piece_must_exist(refuse, trained):
-    words = refuse("validate", trained, "--data", CHORALES, "--piece", "77")
-    assert "--piece 77: the test part has pieces 0 to 76" in words
+    err = refuse("validate", trained, "--data", CHORALES, "--piece", "77")
+    assert "--piece 77: the test part has pieces 0 to 76" in err
 
 
 def test_a_foreign_deck_is_refused(refuse, trained, tmp_path):
     (tmp_path / "rc.cir").write_text(RC)
     (tmp_path / "in.csv").write_text(",".join("1" * 54) + "\n")
-    assert "no crossbar in it" in refuse("validate", trained, "rc.cir", "--stimulus", "in.csv")
+    err = refuse("validate", trained, "rc.cir", "--stimulus", "in.csv")
+    assert "no crossbar in it" in err
 
 
 @pytest.mark.parametrize(

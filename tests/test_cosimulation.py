@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cosim.cosimulation import SAMPLES, cosimulate, neurons, observe
+from cosim.cosimulation import SAMPLES, cosimulate, neuron_names, observe
 from cosim.deck import conductances, export
 from cosim.devices import VCM
 from cosim.errors import SimulationError
@@ -18,6 +18,9 @@ V_READ, FRAME = 0.2, 1e-3
 def network(sizes, device, unit, **more):
     net = Network(sizes, device, CELL, unit=unit, seed=3, **more)
     net.offset.data = torch.linspace(-1, 1, sizes[-1], dtype=torch.float64)
+    dice = torch.Generator().manual_seed(3)
+    for layer in net.layers:
+        layer.crossbar.weight.data.uniform_(-1.25, 2.25, generator=dice)
     return net
 
 
@@ -57,7 +60,7 @@ def test_ngspice_agrees_with_torch(both):
 
 def test_recordings_have_one_form(both):
     net, inputs, torchs, ngspices = both
-    count = len(neurons(net))
+    count = len(neuron_names(net))
     for recording in (torchs, ngspices):
         assert recording.spikes.shape == (10, count) and recording.spikes.dtype == bool
         assert recording.voltages.shape == (10 * SAMPLES, count) and recording.time.shape == (10 * SAMPLES,)
@@ -137,7 +140,7 @@ def test_loose_tolerances_cost_volts_not_spikes():
 
 
 def test_names_of_neurons():
-    assert neurons(CASES["felif, two layers"]()) == ["0_0", "0_1", "0_2", "1_0", "1_1"]
+    assert neuron_names(CASES["felif, two layers"]()) == ["0_0", "0_1", "0_2", "1_0", "1_1"]
 
 
 # Bad input -------------------------------------------------------------------------------------------------------

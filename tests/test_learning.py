@@ -17,7 +17,10 @@ LOUD = dict(unit=5e-9)  # spikes within a few frames of a millisecond
 
 
 def network(sizes=(4, 5, 3), device=None, **more):
-    return Network(sizes, device or FeLIF(), CELL, **{**LOUD, **more})
+    net, dice = Network(sizes, device or FeLIF(), CELL, **{**LOUD, **more}), torch.Generator().manual_seed(0)
+    for layer in net.layers:
+        layer.crossbar.weight.data.uniform_(-1.25, 2.25, generator=dice)
+    return net
 
 
 def stimulus(time=6, batch=2, channels=4, seed=0):

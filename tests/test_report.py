@@ -151,7 +151,7 @@ def test_thinning_keeps_every_spike():
 @pytest.fixture(scope="module")
 def small():
     """A network of three neurons that fire, its deck and a piece."""
-    network = cosim.Network([4, 3, 2], cosim.neurons.FeLIF(), cosim.devices.VCM(), unit=4e-9, seed=0)
+    network = cosim.Network([4, 3, 2], cosim.neurons.FeLIF(), cosim.devices.VCM(), levels=7, unit=4e-9, seed=0)
     draw = torch.Generator().manual_seed(1)
     inputs = (torch.rand(14, 4, generator=draw) < 0.7).float()
     targets = (torch.rand(14, 2, generator=draw) < 0.5).float()
@@ -193,7 +193,7 @@ def test_losses_are_those_of_the_outputs(report, small):
 
 def test_another_networks_deck_does_not_pass(small):
     network, _, piece = small
-    other = cosim.Network([4, 3, 2], cosim.neurons.FeLIF(), cosim.devices.VCM(), unit=4e-9, seed=4)
+    other = cosim.Network([4, 3, 2], cosim.neurons.FeLIF(), cosim.devices.VCM(), levels=7, unit=4e-9, seed=4)
     shares = {}
     report = validate(network, cosim.export(other), piece.inputs, driven=False,
                       progress=lambda name, share: shares.setdefault(name, []).append(share))  # fmt: skip

@@ -1,6 +1,7 @@
 """ngspice itself: right numbers from good decks, one clear error from each way of failing, and life after it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -311,7 +312,7 @@ def test_missing_library(station, monkeypatch, tmp_path):
 
 
 def test_a_process_that_cannot_start(monkeypatch):
-    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(SimulationError, match=r"start of a worker: the ngspice process died \(exit code 1\)"):
         Worker()
 

@@ -30,7 +30,8 @@ def fit(device: Device, waves: Waves, *, vary: Iterable[str] | None = None, most
     """Fit a device to waves by least squares, each residual over its own noise.
 
     Neurons need `i_in` and `v_m`, and use `v_spk` if it is there; a VCM cell needs `v_cell` and `i_cell`.
-    A clocked neuron is fitted in its circuit form, because that is what a waveform shows.
+    The device is at rest at the first sample. A clocked neuron is fitted in its circuit form, because that is what a
+    waveform shows.
 
     Args:
         device: where the search begins, and the values of all that is not varied.
@@ -39,9 +40,9 @@ def fit(device: Device, waves: Waves, *, vary: Iterable[str] | None = None, most
         most: evaluations of the residuals before the search is given up.
 
     Returns:
-        The card: values, errors, covariance, statistics, origin and traces. Where the misfit is larger than the
-        noise, errors are widened by it, and `notes` say so; a parameter that the data do not determine has no error,
-        and a note of its own.
+        The card: values, errors, covariance, statistics, origin and traces. Errors come from the noise in the data,
+        or from the misfit where that is larger, and from the simulation's own error; `notes["errors"]` tells. A
+        parameter that the data do not determine has no error, and a note of its own.
 
     Raises:
         ValueError: for a name that the device does not have.
@@ -116,15 +117,23 @@ def _point(parameters: lmfit.Parameters) -> np.ndarray:
 def _card(problem: _Problem, result: Any, waves: Waves, notes: dict[str, str]) -> Card:
     search = problem.search
     device = search.at(_point(result.params))
+    more, traces = problem.measured.account(device)
+    if more["events"] != more["events_model"]:
+        raise FitError(
+            f"{type(device).__name__}: the nearest model spikes or switches {more['events_model']} times, the data "
+            f"{more['events']} (reduced chi^2 {result.redchi:.3g}); start nearer, or vary other parameters"
+        )
     covariance, errors, why = search.covariance(device, problem.jacobian(result.params))
     if not any(map(math.isfinite, errors.values())):
         raise FitError(f"these waves determine none of {', '.join(search.names)}; choose a stimulus that moves them")
-    if result.redchi > 1:
-        covariance, errors = covariance * result.redchi, {k: x * result.redchi**0.5 for k, x in errors.items()}
-        notes["errors"] = f"the misfit exceeds the noise: errors widened by {result.redchi**0.5:.4g}"
+    wider = (max(result.redchi, 1) + problem.measured.trust) ** 0.5
+    covariance, errors = covariance * wider**2, {name: x * wider for name, x in errors.items()}
+    notes["errors"] = (
+        f"{wider:.4g} times those from noise alone, for the misfit ({result.redchi**0.5:.4g} times the noise) and "
+        f"for what the simulation itself is believed to be off, alike in all samples"
+    )
     at_bound = search.at_bound(device)
     notes |= {name: "on its bound: its error says nothing" for name in at_bound} | why
-    more, traces = problem.measured.account(device)
     statistics = dict(
         success=True,
         chi_square=float(result.chisqr),

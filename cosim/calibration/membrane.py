@@ -22,12 +22,12 @@ class Membrane:
     """A recorded neuron, ready to be compared with candidates.
 
     Raises:
-        FitError: for waves without current or membrane, or without any change in them, or for a waveform that
+        FitError: for waves without current or membrane, a membrane that does not change, or a waveform that
             would take too many steps.
     """
 
     def __init__(self, neuron: Neuron, waves: Waves):
-        needed(waves, (DRIVEN, OBSERVED), type(neuron))
+        needed(waves, DRIVEN, OBSERVED, type(neuron))
         self.dt = _grid(neuron, waves)
         self.i_in = _averaged(waves, self.dt)
         self.every = max(1, int(np.median(np.diff(waves.time)) / 8 / self.dt))
@@ -37,6 +37,7 @@ class Membrane:
         self.time, self.v = waves.time[outside], waves[OBSERVED][outside]
         self.v_trust = TRUST * np.ptp(waves[OBSERVED])
         self.v_noise = float(np.hypot(noise(self.time, self.v), self.v_trust))
+        self.trust = self.v.size * (self.v_trust / self.v_noise) ** 2
         self.t_noise = self._spike_noise(waves)
 
     def residuals(self, neuron: Neuron, blur: float = 0.0) -> np.ndarray:
@@ -53,13 +54,13 @@ class Membrane:
             r_squared=1 - float(np.sum(off**2) / np.sum((self.v - self.v.mean()) ** 2)),
             v_rms=_rms(off),
             v_noise=self.v_noise,
-            spikes=self.data.start.size,
-            spikes_model=lane.spikes.size,
+            events=self.data.start.size,
+            events_model=lane.spikes.size,
         )
         if late.size:
             statistics |= dict(t_rms=_rms(late), t_noise=float(np.median(self.t_noise[:-1])))
         traces = dict(time=self.time, measured=self.v, fitted=self.v + off, residual=-off)
-        return statistics, traces | dict(spikes=self.data.start, spikes_fitted=lane.spikes)
+        return statistics, traces | dict(events=self.data.start, events_fitted=lane.spikes)
 
     def _simulate(self, neuron):
         trace = simulate_trace(neuron, self.i_in, self.dt, self.every, SHARE)
@@ -178,8 +179,8 @@ def _falls(waves: Waves, t_reset: float) -> np.ndarray:
     middle, quarter = (v.max() + v.min()) / 2, np.ptp(v) / 4
     down = Waves(time, {"v_down": -v}).crossings("v_down", -middle)
     reach = max(t_reset, 3 * float(np.median(np.diff(time))))
-    steep = (waves.at(OBSERVED, down - reach) > middle + quarter) & (waves.at(OBSERVED, down + reach) < middle - quarter)
-    return down[steep]
+    before, after = (waves.at(OBSERVED, down + side * reach) for side in (-1, 1))
+    return down[(before > middle + quarter) & (after < middle - quarter)]
 
 
 def _rms(x: np.ndarray) -> float:

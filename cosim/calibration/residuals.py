@@ -17,7 +17,14 @@ TRUST = 1e-4
 
 
 class Measurement(Protocol):
-    """Data, and how a device is compared with them."""
+    """Data, and how a device is compared with them.
+
+    Attributes:
+        trust: sum over the samples of the variance that a simulator's tolerance, common to them all, adds to their
+            noise, over the variance of the noise: by so much more than without it parameters are uncertain.
+    """
+
+    trust: float
 
     def residuals(self, device: Device, blur: float = 0.0) -> np.ndarray:
         """Differences over their standard deviations, one row for each lane, (lanes, residuals).
@@ -48,18 +55,18 @@ class Spans(NamedTuple):
         return (near >= 0) & (time <= np.append(self.end, -np.inf)[near] + margin)
 
 
-def needed(waves: Waves, names: tuple[str, ...], kind: type) -> None:
+def needed(waves: Waves, driven: str, observed: str, kind: type) -> None:
     """Refuse waves without the signals that a kind of device is fitted to.
 
     Raises:
         FitError: naming what is missing, or what does not change.
     """
-    for name in names:
+    for name in (driven, observed):
         if name not in waves:
             have = ", ".join(list(waves.signals)[:12])
-            raise FitError(f"to fit {kind.__name__}, the waves need {' and '.join(names)}; {name} is missing: {have}")
-        if not np.ptp(waves[name]) > 0:
-            raise FitError(f"{name} is constant, {waves[name][0]:g}: nothing about {kind.__name__} can be learned")
+            raise FitError(f"to fit {kind.__name__}, waves need {driven} and {observed}; there is no {name} in {have}")
+    if not np.ptp(waves[observed]) > 0:
+        raise FitError(f"{observed} is constant, {waves[observed][0]:g}: it says nothing about {kind.__name__}")
 
 
 def noise(time: np.ndarray, x: np.ndarray) -> float:

@@ -13,23 +13,23 @@ DRIVEN, OBSERVED = "v_cell", "i_cell"
 """Signals: voltage across the cell [V] and current through it [A]."""
 DENSE = 2
 """Points of the simulation for each sample of the data: a switching is found from the last one before it."""
-RELATIVE = 1e-3
+RELATIVE = 3e-4
 """Share of the current to which it is believed even without noise (ours): low and high states count alike."""
 FAINT = 1e-2
 """Share of the current's span below which that belief grows no finer."""
-READABLE = 0.1
-"""Share of the largest voltage below which current over voltage says nothing about the state."""
+CLEAR = 6.0
+"""How many times the noise a current must be at half the highest conductance to tell the state."""
 
 
 class Sweep:
     """A recorded cell, ready to be compared with candidates.
 
     Raises:
-        FitError: for waves without voltage or current, or without any change in them.
+        FitError: for waves without voltage or current, or a current that does not change.
     """
 
     def __init__(self, cell: VCM, waves: Waves):
-        needed(waves, (DRIVEN, OBSERVED), type(cell))
+        needed(waves, DRIVEN, OBSERVED, type(cell))
         spacing = float(np.median(np.diff(waves.time))) / DENSE
         self.grid = waves.resample(spacing).time
         self.v = waves.at(DRIVEN, self.grid)
@@ -38,8 +38,9 @@ class Sweep:
         self.time, self.i = waves.time[outside], waves[OBSERVED][outside]
         sweep = np.ptp(self.v) / np.abs(np.gradient(self.v, spacing)).max()
         self.t_noise = np.append(np.hypot(gap / np.sqrt(12), TRUST * sweep), spacing)
-        scale = np.hypot(self.i, FAINT * np.ptp(self.i))
-        self.i_noise = np.hypot(noise(self.time, self.i), RELATIVE * scale)
+        doubt = RELATIVE * np.hypot(self.i, FAINT * np.ptp(self.i))
+        self.i_noise = np.hypot(noise(self.time, self.i), doubt)
+        self.trust = float(np.sum((doubt / self.i_noise) ** 2))
 
     def residuals(self, cell: VCM, blur: float = 0.0) -> np.ndarray:
         """Current in phase and switching times, each over its noise, (lanes, samples + switchings + 1)."""
@@ -58,13 +59,14 @@ class Sweep:
             r_squared=1 - float(np.sum(off**2) / np.sum((self.i - self.i.mean()) ** 2)),
             i_rms=float(np.sqrt(np.mean(off**2))),
             i_noise=float(np.median(self.i_noise)),
-            switchings=self.data.start.size,
-            switchings_model=switches[0].size,
+            events=self.data.start.size,
+            events_model=switches[0].size,
         )
         if late.size > 1:
             statistics |= dict(t_rms=float(np.sqrt(np.mean(late[:-1] ** 2))), t_noise=float(np.median(self.t_noise)))
-        traces = dict(time=self.time, measured=self.i, fitted=self.i + off, residual=-off)
-        return statistics, traces | dict(switches=self.data.start, switches_fitted=switches[0])
+        volts = np.interp(self.time, self.grid, self.v)
+        traces = dict(time=self.time, voltage=volts, measured=self.i, fitted=self.i + off, residual=-off)
+        return statistics, traces | dict(events=self.data.start, events_fitted=switches[0])
 
     def _simulate(self, cell):
         """Current on the dense grid [A], (points, lanes), and each lane's switching times [s]."""
@@ -95,10 +97,11 @@ class Sweep:
 def _switches(waves: Waves) -> tuple[Spans, np.ndarray]:
     """When the conductance passes half of its largest value, and the samples' spacing there [s], (switchings,)."""
     v, i = waves[DRIVEN], waves[OBSERVED]
-    clear = np.flatnonzero(np.abs(v) > READABLE * np.abs(v).max())
+    high = np.abs(v) > np.abs(v).max() / 4
+    half = np.quantile(i[high] / v[high], 0.99) / 2
+    clear = np.flatnonzero(np.abs(v) > max(CLEAR * noise(waves.time, i) / half, np.abs(v).max() / 20))
     g = i[clear] / v[clear]
-    half = np.quantile(g, 0.99) / 2
-    k = np.flatnonzero((g[:-1] < half) != (g[1:] < half))
-    a, b = waves.time[clear[k]], waves.time[clear[k + 1]]
-    when = a + (half - g[k]) / (g[k + 1] - g[k]) * (b - a)
-    return Spans(when, when), b - a
+    sure = np.flatnonzero((g > 1.4 * half) | (g < 0.6 * half))  # a single level would be passed back and forth by noise
+    k = np.flatnonzero(np.diff(g[sure] > half))
+    a, b = waves.time[clear[sure[k]]], waves.time[clear[sure[k + 1]]]
+    return Spans((a + b) / 2, (a + b) / 2), b - a

@@ -187,7 +187,7 @@ def doctor(as_json: Json = False) -> int:
     words = {True: "yes", False: "no"}
     say(facts, "\n".join(f"{name:<12} {words.get(x, x) if isinstance(x, bool) else x}" for name, x in rows), as_json)
     if not found["found"]:
-        raise CosimError(found["advice"])
+        raise CosimError(f"doctor found no ngspice: {found['advice']}")
     return 0
 
 

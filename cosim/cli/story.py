@@ -41,11 +41,11 @@ class Plan:
     """
 
     neurons: int = 16
-    epochs: int = 20
+    epochs: int = 8
     wide: int = 150
-    wide_epochs: int = 19
+    wide_epochs: int = 8
     batch: int = 4
-    rate: float = 0.02
+    rate: float = 0.01
     seed: int = 0
     frames: int | None = None
     data: Path | None = None
@@ -68,7 +68,9 @@ def loop(plan: Plan, out: Path, resume: bool, bars: Bars) -> "cosim.Report":
     networks, histories = {}, {}
     for neurons, epochs in sizes.items():
         name = "network.pt" if neurons == plan.neurons else f"network-{neurons}.pt"
-        networks[neurons] = cosim.Network([task.channels, neurons, task.channels], *cards.values(), seed=plan.seed)
+        networks[neurons] = cosim.Network(
+            [task.channels, neurons, task.channels], *cards.values(), levels=15, seed=plan.seed
+        )
         schedule = cosim.Schedule(epochs, plan.batch, plan.rate, plan.seed)
         histories[f"{neurons} neurons"] = trained(networks[neurons], task, schedule, out / name, bars, resume=resume)
     deck = cosim.export(networks[plan.neurons])

@@ -79,6 +79,11 @@ class VCM(Device):
     rth_line: Value = param(90471.47, "K/W", "thermal resistance of the lines", (0.0, 1e7), source="[2]")
     alpha_line: Value = param(3.92e-3, "1/K", "temperature coefficient of the lines", (0.0, 0.1), source="[2]")
 
+    def __post_init__(self):
+        super().__post_init__()
+        if not (_real(self.l_disc) < _real(self.l_cell)).all():
+            raise ValueError(f"the disc must be shorter than the cell; got {self.l_disc} m in {self.l_cell} m")
+
     @property
     def area(self) -> Value:
         """Cross-section of the filament [m^2]."""
@@ -203,6 +208,7 @@ class VCM(Device):
 
         A step in which N would move by more than a factor of e, or that has no solution nearby, is taken as
         two halves: so one call crosses the thermal runaway, and a second of pulse costs what its switching costs.
+        For waveforms and many cells `cosim.kernels.vcm` is faster by a factor of thousands; this is its judge.
 
         Args:
             state: before the step; each field (cells).

@@ -11,10 +11,12 @@ from numba import njit
 from cosim.neurons.felif import V_LIMIT, V_SIGN
 
 ENTRIES = ("dv_dv", "dv_dp", "dv_di", "dp_dv", "dp_dp", "dp_di")
-"""Rows of the Jacobian that `coarse` returns."""
+"""Rows of the Jacobian that `leap` returns."""
 
 
-def coarse(table, v, p, busy, i_in, dt):
+def leap(
+    table: np.ndarray, v: np.ndarray, p: np.ndarray, busy: np.ndarray, i_in: np.ndarray, dt: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One implicit step without threshold; a busy lane keeps its state.
 
     Args:

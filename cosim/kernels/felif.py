@@ -51,7 +51,16 @@ def lanes(neuron: FeLIF, shape: tuple[int, ...]) -> Lanes:
     return Lanes(np.ascontiguousarray(table), shape)
 
 
-def frame(table, v, p, z, hold, i_in, dt, steps):
+def frame(
+    table: np.ndarray,
+    v: np.ndarray,
+    p: np.ndarray,
+    z: np.ndarray,
+    hold: np.ndarray,
+    i_in: np.ndarray,
+    dt: float,
+    steps: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Run one frame of the clocked form: explicit Euler, freeze at the crossing.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cosim.kernels import felif
-from cosim.kernels.coarse import coarse
+from cosim.kernels.coarse import leap
 from cosim.neurons import FeLIF, Neuron, State
 
 BACKENDS = ("auto", "numba", "torch")
@@ -64,7 +64,7 @@ class Fine(NamedTuple):
         The Jacobian's rows are `cosim.kernels.coarse.ENTRIES`. For populations with a kernel only.
         """
         v, p, z, hold, i_in = (x.detach().double().contiguous().numpy().ravel() for x in (*state, i_in))
-        v, _, jacobian = coarse(self.lanes.table, v, p, z + hold, i_in, self.t_frame)
+        v, _, jacobian = leap(self.lanes.table, v, p, z + hold, i_in, self.t_frame)
         return _like(state.v, v), _like(state.v, jacobian, 6)
 
     def _torch(self, state, i_in):

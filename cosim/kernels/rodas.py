@@ -45,7 +45,8 @@ _jit = njit(cache=True, nogil=True, error_model="numpy")
 @_jit
 def _jacobian(cell, v, slope, y, f, guess):
     """Differences of the rates: by ln N, by T and by time along the voltage's ramp."""
-    dx, dtemp = math.copysign(1e-7, v), 1e-7 * max(y[1], COLD)  # away from the bound ahead: the rates end there with a corner
+    # ln N steps away from the bound ahead, where the rates end with a corner
+    dx, dtemp = math.copysign(1e-7, v), 1e-7 * max(y[1], COLD)
     fx = rates(cell, v, y[0] + dx, y[1], guess)
     ft = rates(cell, v, y[0], y[1] + dtemp, guess)
     xt = tt = 0.0
@@ -58,7 +59,7 @@ def _jacobian(cell, v, slope, y, f, guess):
 
 @_jit
 def _attempt(cell, y, v, slope, h, f, jac, u):
-    """One step of Rodas4 from y = (ln N, T): fills the stages u (6, 2) and returns the state after it."""
+    """One step of Rodas4 from y = (ln N, T): fills the stages u (6, 2); the state and junction after it."""
     xx, xy, yx, yy, xt, yt = jac
     xx, yy, xy, yx = 1 / (_GAMMA * h) - xx, 1 / (_GAMMA * h) - yy, -xy, -yx
     det = xx * yy - xy * yx
@@ -82,7 +83,7 @@ def _attempt(cell, y, v, slope, h, f, jac, u):
         f0 += _DT[k] * h * xt
         f1 += _DT[k] * h * yt
         u[k, 0], u[k, 1] = (yy * f0 - xy * f1) / det, (xx * f1 - yx * f0) / det
-    return z0 + u[5, 0], z1 + u[5, 1]
+    return (z0 + u[5, 0], z1 + u[5, 1]), s
 
 
 @_jit
@@ -93,10 +94,10 @@ def step(
     f = rates(cell, v, y[0], y[1], guess)
     jac = _jacobian(cell, v, slope, y, f, f[3])
     while True:
-        new = _attempt(cell, y, v, slope, h, f, jac, u)
+        new, after = _attempt(cell, y, v, slope, h, f, jac, u)
         error = math.sqrt(0.5 * ((u[5, 0] / tol) ** 2 + (u[5, 1] / (tol * max(new[1], y[1], COLD))) ** 2))
         if error <= 1 or h < H_LEAST:
-            return h, h * min(5.0, 0.9 * max(error, 1e-4) ** -0.25), new, f[3]
+            return h, h * min(5.0, 0.9 * max(error, 1e-4) ** -0.25), new, after
         h *= max(0.1, 0.9 * error**-0.25) if error < 1e300 else 0.1
 
 

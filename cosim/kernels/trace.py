@@ -216,4 +216,6 @@ def _run(c, i_in, dt, every, share, trace, spikes):
 @njit(cache=True, parallel=True, error_model="numpy")
 def _run_all(table, i_in, dt, every, share, v, spikes, count):
     for lane in prange(len(table)):
-        count[lane] = _run(Cell(*to_fixed_tuple(table[lane], CELL_FIELDS)), i_in, dt, every, share, v[lane], spikes[lane])
+        count[lane] = _run(
+            Cell(*to_fixed_tuple(table[lane], CELL_FIELDS)), i_in, dt, every, share, v[lane], spikes[lane]
+        )

@@ -38,7 +38,7 @@ _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to the nearest inte
 
 
 @njit(inline="always", error_model="numpy")
-def exp2(x):
+def exp2(x: float) -> float:
     """2**x, clamped to 2**-1000 .. 2**1000."""
     x = min(max(x, -1000.0), 1000.0)
     shifted = x + _MAGIC
@@ -49,7 +49,7 @@ def exp2(x):
 
 
 @njit(inline="always", error_model="numpy")
-def log2(x):
+def log2(x: float) -> float:
     """Base-2 logarithm of a positive normal number."""
     bits = _as_int(x)
     e = (bits - 0x3FE6A09E667F3BCD) >> 52
@@ -61,7 +61,7 @@ def log2(x):
 
 
 @njit(inline="always", error_model="numpy")
-def tanh(x):
+def tanh(x: float) -> float:
     """Hyperbolic tangent; absolute error below 1e-11."""
     e = exp2(min(abs(x), 20.0) * (-2 / LN2))
     y = (1 - e) / (1 + e)

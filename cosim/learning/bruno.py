@@ -62,7 +62,6 @@ class Bruno(Rule):
             z = torch.where(state.hold > 0, 0.0, spike(_swap(top, rough.v) - neuron.v_th, neuron.surrogate))
         return State(_swap(true.v, rough.v), _swap(true.p, rough.p), _swap(true.z, z), state.hold)
 
-
     def _fused(self, run, state, i_in, true, top):
         """The same frame with the coarse step and its Jacobian from the kernel."""
         v, jacobian = run.coarse(state, i_in)

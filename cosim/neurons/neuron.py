@@ -104,8 +104,9 @@ class Neuron(Device):
         """
         if not dt > 0:
             raise ValueError(f"dt must be positive, got {dt} s")
-        if self.reset == "circuit" and dt > self.values["t_reset"]:
-            raise ValueError(f"dt = {dt:g} s is longer than the reset pulse, t_reset = {self.t_reset:g} s")
+        shortest = float(torch.as_tensor(self.values["t_reset"], dtype=torch.float64).min())
+        if self.reset == "circuit" and dt > shortest:
+            raise ValueError(f"dt = {dt:g} s is longer than the reset pulse, t_reset = {shortest:g} s")
         if scheme not in SCHEMES:
             raise ValueError(f"unknown scheme {scheme!r}; choose one of {', '.join(SCHEMES)}")
         after = (self._clocked if self.reset == "clocked" else self._circuit)(state, i_in, dt, scheme)
@@ -120,16 +121,17 @@ class Neuron(Device):
     def _circuit(self, state: State, i_in, dt, scheme) -> State:
         """The rest of an old pulse, then free flow, then the start of a new pulse at the crossing itself."""
         old = state.hold.clamp(max=dt)
-        v, p = _where(old > 0, self.pulse(state.v, state.p, i_in, old), (state.v, state.p))
+        v, p = _where(old > 0, lambda: self.pulse(state.v, state.p, i_in, old), (state.v, state.p))
         free = dt - old
         v_end, p_end = self.flow(v, p, i_in, free, scheme)
         z = spike(v_end - self.v_th, self.surrogate)
         part = ((self.v_th - v) / torch.where(z > 0, v_end - v, 1.0)).clamp(0, 1)
         late = torch.where(z > 0, (1 - part) * free, 0.0)
         at = v + part * (v_end - v), p + part * (p_end - p)
-        v, p = _where(z > 0, self.pulse(*at, i_in, late), (v_end, p_end))
+        v, p = _where(z > 0, lambda: self.pulse(*at, i_in, late), (v_end, p_end))
         return State(v, p, z, torch.where(z > 0, self.t_reset - late, state.hold - old))
 
 
 def _where(mask, yes, no):
-    return tuple(torch.where(mask, a, b) for a, b in zip(yes, no))
+    """`yes()` where the mask holds; not asked if it holds nowhere, for pulses are rare and dear."""
+    return tuple(torch.where(mask, a, b) for a, b in zip(yes(), no)) if mask.any() else no

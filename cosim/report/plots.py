@@ -50,19 +50,28 @@ def loops(waves: Waves) -> list[str]:
     return [_loop(waves[f"v_{name}"], waves[f"i_{name}"]) for name in both]
 
 
-def fitted(card: Card) -> str:
-    """Measured, fitted, and what is left between them, over time; for a cell over its voltage too."""
+def fitted(card: Card) -> list[str]:
+    """Measured, fitted, and what is left between them, over time; and over the voltage, where that is kept."""
+    traces = card.traces
+    if "measured" not in traces:
+        return []
+    over = [_loop(*(traces[k] for k in ("voltage", "measured", "fitted")))] if "voltage" in traces else []
+    return [*over, _in_time(card)]
+
+
+def _in_time(card: Card) -> str:
     time, unit = scaled(card.traces["time"], "s")
     kind, quantity = ("V", "membrane") if isinstance(card.device, Neuron) else ("A", "current")
-    factor, kind = scale(card.traces["measured"], kind)
-    measured, model, residual = (card.traces[name] / factor for name in ("measured", "fitted", "residual"))
+    factor, big = scale(card.traces["measured"], kind)
+    measured, model = (card.traces[name] / factor for name in ("measured", "fitted"))
+    residual, small = scaled(card.traces["residual"], kind)
     figure, axes = sheet(2, height=4.2, sharex=True, height_ratios=(2.4, 1))
     top, low = axes[:, 0]
     line(top, time, measured, RED, linewidth=3.4, alpha=0.4, label="ngspice")
     line(top, time, model, BLUE, linewidth=1.3, label="fitted model")
     line(low, time, residual, INK, linewidth=0.8)
-    top.set_ylabel(f"{quantity} [{kind}]")
-    low.set(ylabel=f"residual [{kind}]", xlabel=f"time [{unit}]", xlim=(time[0], time[-1]))
+    top.set_ylabel(f"{quantity} [{big}]")
+    low.set(ylabel=f"residual [{small}]", xlabel=f"time [{unit}]", xlim=(time[0], time[-1]))
     legend(top)
     return svg(figure, f"Fit of {type(card.device).__name__}: measured, fitted and residual over time")
 
@@ -182,16 +191,22 @@ def energies(blocks: Mapping[str, float]) -> str:
     return svg(figure, "Energy drawn by each block")
 
 
-def _loop(volts: np.ndarray, amps: np.ndarray) -> str:
-    """Current over voltage, on a linear and on a logarithmic axis."""
-    figure, axes = sheet(1, 2, height=3.2)
-    current, unit = scaled(amps, "A")
-    keep = thinned(amps)
-    for ax, y in zip(axes[0], (current, np.abs(amps))):
-        ax.plot(volts[keep], y[keep], color=RED)
-        ax.set_xlabel("cell voltage [V]")
-    axes[0, 0].set_ylabel(f"current [{unit}]")
-    axes[0, 1].set(ylabel="|current| [A]", yscale="log", ylim=_decades(np.abs(amps)))
+def _loop(volts: np.ndarray, amps: np.ndarray, model: np.ndarray | None = None) -> str:
+    """Current over voltage, on a linear and on a logarithmic axis; the model's as well if given."""
+    figure, axes = sheet(1, 2, height=3.4)
+    factor, unit = scale(amps, "A")
+    pairs = [(amps, dict(color=RED))]
+    if model is not None:
+        pairs = [(amps, dict(color=RED, linewidth=3.4, alpha=0.4, label="ngspice")),
+                 (model, dict(color=BLUE, linewidth=1.3, label="fitted model"))]  # fmt: skip
+    for current, style in pairs:
+        keep = thinned(current)
+        axes[0, 0].plot(volts[keep], current[keep] / factor, **style)
+        axes[0, 1].plot(volts[keep], np.abs(current[keep]), **style)
+    axes[0, 0].set(xlabel="cell voltage [V]", ylabel=f"current [{unit}]")
+    axes[0, 1].set(xlabel="cell voltage [V]", ylabel="|current| [A]", yscale="log", ylim=_decades(np.abs(amps)))
+    if model is not None:
+        legend(axes[0, 1])
     return svg(figure, "Current of the cell over its voltage")
 
 

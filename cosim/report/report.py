@@ -150,7 +150,7 @@ class Report:
         outputs = {name: self.recordings[name].outputs for name in ("torch", "ngspice")}
         return {
             "benches": [[plots.bench(waves), *plots.loops(waves)] for waves in self.benches],
-            "fits": [plots.fitted(card) if card.traces else "" for card in self.cards],
+            "fits": [plots.fitted(card) for card in self.cards],
             "learning": plots.curves(self.histories) if self.histories else "",
             "arrays": plots.arrays(conductances(self.deck)),
             "membranes": plots.membranes(pair, self.free, self.neurons, self.v_th),

@@ -9,7 +9,7 @@ import torch
 
 from cosim.card import Card
 from cosim.card.card import software
-from cosim.cosimulation import Recording, cosimulate, neurons, observe
+from cosim.cosimulation import Recording, cosimulate, neuron_names, observe
 from cosim.deck import conductances
 from cosim.netlist import Netlist
 from cosim.network import Network
@@ -70,7 +70,7 @@ def validate(
     return Report(
         network=describe(network),
         stimulus=words,
-        neurons=tuple(neurons(network)),
+        neurons=tuple(neuron_names(network)),
         v_th=np.concatenate([np.full(layer.size, float(layer.neuron.v_th)) for layer in network.layers]),
         recordings=recordings,
         comparisons=others,

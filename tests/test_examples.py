@@ -1,0 +1,37 @@
+"""Every example runs, at a small size, and shows what it says."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import cosim
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def example(name: str):
+    """An example as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_closed_loop_ends_with_a_verdict(tmp_path: Path) -> None:
+    report = example("closed_loop").main(neurons=3, epochs=1, frames=8, out=tmp_path / "loop.html")
+    assert report.verdict in ("PASS", "FAIL")
+    assert (tmp_path / "loop.html").read_text().count(report.verdict) >= 1
+
+
+def test_calibrate_finds_what_was_put_in(tmp_path: Path) -> None:
+    card = example("calibrate").main(tmp_path / "found.h5")
+    for name, true in {"p_sat": 0.231, "v_th": 2.4}.items():
+        assert abs(card.values[name] - true) < 4 * card.errors[name]
+    assert cosim.Card.load(tmp_path / "found.h5").values == card.values
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_short_and_tested(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 60
+    assert f'"{path.stem}"' in Path(__file__).read_text()
