@@ -84,10 +84,11 @@ class Waves:
         time = np.concatenate([[start], inside, [stop]])
         return float(np.trapezoid(self.at(name, time), time))
 
-    def noisy(self, fraction: float, seed: int = 0) -> Self:
-        """Voltages and currents with white noise of this fraction of each signal's span: a test instrument."""
-        rng = np.random.default_rng(seed)
-        dirty = {k: x + fraction * np.ptp(x) * rng.standard_normal(x.size) for k, x in self.signals.items()}
+    def noisy(self, fraction: float, seed: int = 0, names: tuple[str, ...] = ()) -> Self:
+        """Signals with white noise of this fraction of each one's span, all of them or those named: an instrument."""
+        rng, names = np.random.default_rng(seed), names or tuple(self.signals)
+        dirt = {name: fraction * np.ptp(self[name]) * rng.standard_normal(self.time.size) for name in names}
+        dirty = {name: x + dirt.get(name, 0.0) for name, x in self.signals.items()}
         return Waves(self.time, dirty, f"{self.origin} + {fraction:.3g} noise (seed {seed})", self.log)
 
     def sha256(self) -> str:

@@ -81,6 +81,12 @@ def test_density_inverts_conductance() -> None:
         assert torch.allclose(VCM().density(VCM().conductance(n, v_read), v_read), n, rtol=1e-9)
 
 
+def test_the_ends_themselves_are_in_reach() -> None:
+    for n in (VCM().n_min, VCM().n_max):
+        for v_read in (0.1, 0.2, -0.3):
+            assert float(VCM().density(VCM().conductance(n, v_read), v_read)) == pytest.approx(n, rel=1e-7)
+
+
 def test_levels_of_the_synapse() -> None:
     g = 15.23e-6 + 20e-6 * torch.arange(1, 8)
     expected = [0.0190, 0.0308, 0.0433, 0.0567, 0.0709, 0.0862, 0.1026]

@@ -1,6 +1,5 @@
 """fit(): waves in, a card out."""
 
-import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -81,12 +80,14 @@ class _Problem:
         """lmfit's result.
 
         Raises:
-            FitError: for fewer samples than parameters, or no convergence.
+            FitError: for fewer samples than parameters, parameters that change nothing, or no convergence.
         """
         parameters = self.search.parameters()
         count, k = self.residuals(parameters).size, len(self.search.names)
         if count <= k + 1:
             raise FitError(f"{count} samples cannot carry {k} parameters; take more, or vary fewer")
+        if not self.jacobian(parameters).any():
+            raise FitError(f"these waves do not depend on {', '.join(self.search.names)}; choose another stimulus")
         for blur in BLURS:
             with np.errstate(all="ignore"):  # lmfit inverts the unscaled Hessian, which is of no use here
                 result = lmfit.minimize(
@@ -124,8 +125,6 @@ def _card(problem: _Problem, result: Any, waves: Waves, notes: dict[str, str]) -
             f"{more['events']} (reduced chi^2 {result.redchi:.3g}); start nearer, or vary other parameters"
         )
     covariance, errors, why = search.covariance(device, problem.jacobian(result.params))
-    if not any(map(math.isfinite, errors.values())):
-        raise FitError(f"these waves determine none of {', '.join(search.names)}; choose a stimulus that moves them")
     wider = (max(result.redchi, 1) + problem.measured.trust) ** 0.5
     covariance, errors = covariance * wider**2, {name: x * wider for name, x in errors.items()}
     notes["errors"] = (

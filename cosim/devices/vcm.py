@@ -5,9 +5,8 @@ I     = thermionic-field emission for V < 0, thermionic emission for V > 0, over
 dT/dt = ( T_0 + R_th I (V - I R_wires) - T ) / tau_th
 dN/dt = -(a nu_0 / l) (N_plug + N)/2 ( exp(-dW_f/kT) - exp(-dW_r/kT) ) F(N)
 
-V is between active and ohmic electrode: SET (N rises) below zero, RESET above. Temperature feeds the hopping,
-hopping the current, current the temperature: that loop makes switching abrupt and spreads its time over nine
-decades within one volt.
+V is from active to ohmic electrode: SET (N rises) below zero, RESET above. Heat feeds hopping, hopping the current,
+current the heat: a loop that makes switching abrupt and spreads its time over nine decades within one volt.
 
 Sources:
     [1] Cueppers et al., APL Materials 7, 091105 (2019), doi 10.1063/1.5108654.
@@ -54,10 +53,8 @@ class VCM(Device):
     l_disc: Value = param(0.4e-9, "m", "length of the disc", (0.1e-9, 5e-9), source="[2]")
     l_cell: Value = param(3e-9, "m", "length of disc and plug", (2e-9, 5e-9), source="[2]")
     n_init: Value = param(0.008e26, "1/m^3", "vacancies in the disc at the start", (1e21, 1.1e29), source="[2]")
-    n_min: Value = param(
-        0.008e26, "1/m^3", "vacancies where RESET ends", (1e22, 1e28), fit=True, log=True, source="[2]"
-    )
-    n_max: Value = param(20e26, "1/m^3", "vacancies where SET ends", (1e23, 1.1e29), log=True, source="[2]")
+    n_min: Value = param(0.008e26, "1/m^3", "vacancies after RESET", (1e22, 1e28), fit=True, log=True, source="[2]")
+    n_max: Value = param(20e26, "1/m^3", "vacancies after SET", (1e23, 1.1e29), log=True, source="[2]")
     n_plug: Value = param(20e26, "1/m^3", "vacancies in the plug", (1e23, 1e28), log=True, source="[2]")
     w_valence: Value = param(2.0, "1", "charges of a vacancy", (1.0, 2.0), source="[2]")
     mu_n: Value = param(4e-6, "m^2/(V s)", "electron mobility", (1e-6, 1e-5), log=True, source="[2]")
@@ -189,12 +186,9 @@ class VCM(Device):
 
         with torch.no_grad():
             low, high = (_real(n).log() + torch.zeros_like(miss(_real(n).log())) for n in (self.n_min, self.n_max))
-            if not ((miss(low) <= 0) & (miss(high) >= 0)).all():
-                ends = [float(self.conductance(n, v_read).mean()) for n in (self.n_min, self.n_max)]
-                raise ValueError(
-                    f"conductance {g.tolist()} S is beyond this cell, which reads "
-                    f"{ends[0]:.4g} S at n_min and {ends[1]:.4g} S at n_max"
-                )
+            if not ((miss(low) <= 1e-9 * g) & (miss(high) >= -1e-9 * g)).all():
+                ends = " to ".join(f"{float(self.conductance(n, v_read).mean()):.4g}" for n in (self.n_min, self.n_max))
+                raise ValueError(f"conductance {g.tolist()} S is beyond this cell, which reads {ends} S")
         x = bracketed(lambda x: with_slope(miss, x), low, high)
         return (x - miss(x) / with_slope(miss, x)[1]).exp()
 
