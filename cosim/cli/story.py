@@ -19,7 +19,7 @@ class Bench(NamedTuple):
 BENCHES = {
     "felif": Bench(60e-3, 10e-6, ("v_m", "i_in", "v_spk")),
     "lif": Bench(240e-3, 20e-6, ("v_m", "i_in", "v_spk")),
-    "vcm": Bench(6.0, 2e-3, ("v_cell", "i_cell")),
+    "vcm": Bench(6.0, 1e-3, ("v_cell", "i_cell")),
 }
 
 
