@@ -4,7 +4,6 @@ The training step: a recurrent layer of FeLIF neurons, some frames of a thousand
 """
 
 import argparse
-import copy
 from collections.abc import Callable
 
 import torch
@@ -97,7 +96,7 @@ def _stimulus(frames: int, batch: int) -> torch.Tensor:
 
 
 def _gradients(rule: Rule) -> list[torch.Tensor]:
-    net = copy.deepcopy(_network(16, t_frame=20e-6, unit=100e-9))
+    net = _network(16, t_frame=20e-6, unit=100e-9)
     rule.gradient(net, _stimulus(10, 2), torch.zeros(10, 2, 54), lambda y, t: mean_bce(y, t, skip=0))
     return [x.grad for x in net.parameters()]
 

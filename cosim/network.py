@@ -25,6 +25,8 @@ from cosim.neurons import Neuron, State
 Frame = Callable[[State, torch.Tensor], State]
 """What happens to a population in one frame: (state after tick, current [A]) -> state at the frame's end."""
 
+_FIRST = dict(spread=1.75, shift=0.3)
+"""First weights of a layer: at 3 nA a weight, four driven rows of them make a FeLIF fire every few frames (ours)."""
 _QUIET = 20
 """Neurons whose first weights among themselves weigh like those of the inputs; more of them start quieter each."""
 SCHEMA = "cosim.network 1"
@@ -102,7 +104,7 @@ class Network(nn.Module):
         self.sizes, self.t_frame, self.generator = tuple(sizes), t_frame, torch.Generator().manual_seed(seed)
         common = dict(levels=synapse if given else Levels.of(synapse, levels), generator=self.generator)
         self.layers = nn.ModuleList(
-            Layer(m, n, neuron.clocked(), recurrent, unit=unit, spread=1.75, shift=0.3, **common)
+            Layer(m, n, neuron.clocked(), recurrent, unit=unit, **_FIRST, **common)
             for m, n in zip(sizes[:-2], sizes[1:-1])
         )
         self.readout = Crossbar(sizes[-2], sizes[-1], unit=1.0, spread=sizes[-2] ** -0.5, **common)

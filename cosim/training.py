@@ -124,7 +124,8 @@ def train(
     _rest_at_the_mean(network, task)
     optimizer = torch.optim.Adamax(network.parameters(), lr=schedule.rate, betas=(0.9, 0.995))
     generator = torch.Generator().manual_seed(schedule.seed)
-    run = _Run(network, optimizer, generator, Path(checkpoint) if checkpoint else None)
+    about = [task.name, task.source, repr(rule), schedule.batch, schedule.rate, schedule.seed]
+    run = _Run(network, optimizer, generator, about, Path(checkpoint) if checkpoint else None)
     curve, best = run.load() if resume else ([], None)
     for number in range(len(curve) + 1, schedule.epochs + 1):
         begin = time.perf_counter()
@@ -167,6 +168,7 @@ class _Run(NamedTuple):
     network: Network
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
+    about: list
     path: Path | None
 
     def save(self, epochs: list[Epoch], best: tuple) -> None:
@@ -180,6 +182,7 @@ class _Run(NamedTuple):
                 "random": [self.generator.get_state(), self.network.generator.get_state()],
                 "epochs": [tuple(epoch) for epoch in epochs],
                 "best": best,
+                "about": self.about,
             },
             part,
         )
@@ -190,16 +193,20 @@ class _Run(NamedTuple):
             return [], None
         try:
             held = torch.load(self.path, weights_only=True)
+            other = [f"{mine!r}, not {old!r}" for old, mine in zip(held["about"], self.about) if old != mine]
             self.network.load_state_dict(held["network"])
             self.optimizer.load_state_dict(held["optimizer"])
             self.generator.set_state(held["random"][0])
             self.network.generator.set_state(held["random"][1])
-            return [Epoch(*row) for row in held["epochs"]], held["best"]
+            epochs, best = [Epoch(*row) for row in held["epochs"]], held["best"]
         except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise ValueError(
                 f"{self.path}: is not a checkpoint of this network ({type(error).__name__}); "
                 "move it away or train without resume"
             ) from error
+        if other:
+            raise ValueError(f"{self.path} was begun otherwise: now {'; '.join(other)}; train without resume")
+        return epochs, best
 
 
 def _rest_at_the_mean(network: Network, task: Task) -> None:

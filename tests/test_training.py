@@ -177,6 +177,12 @@ def test_the_checkpoint_of_another_network(chorales, tmp_path):
         train(network(5), chorales, Bruno(10), epochs=2, checkpoint=tmp_path / "run.pt", resume=True)
 
 
+def test_the_checkpoint_of_another_rule(chorales, tmp_path):
+    train(network(4), chorales, Bruno(10), epochs=1, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(ValueError, match=r"was begun otherwise: now .*Bruno\(substeps=20.*; train without resume"):
+        train(network(4), chorales, Bruno(20), epochs=2, checkpoint=tmp_path / "run.pt", resume=True)
+
+
 # Bad input -------------------------------------------------------------------------------------------------------
 
 

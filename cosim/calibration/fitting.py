@@ -134,7 +134,7 @@ def _card(problem: _Problem, result: Any, waves: Waves, notes: dict[str, str]) -
     at_bound = search.at_bound(device)
     notes |= {name: "on its bound: its error says nothing" for name in at_bound} | why
     statistics = dict(
-        success=True,
+        success=bool(result.success),
         chi_square=float(result.chisqr),
         reduced_chi_square=float(result.redchi),
         samples=int(result.ndata),

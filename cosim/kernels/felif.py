@@ -13,7 +13,6 @@ from cosim.kernels.vectormath import LN2, exp2, log2, tanh
 from cosim.neurons.felif import V_LIMIT, V_SIGN, FeLIF
 
 BLOCK = 64  # lanes whose state stays in the first-level cache while time runs
-NAME = "numba float64, 64-lane blocks"
 
 _ROWS = (
     "field_per_volt", "field_per_polarization", "log2_rate", "log2_act", "w_stretch", "field_soft", "p_sat",

@@ -32,7 +32,7 @@ def _as_float(typingctx, n):
 
 
 LN2 = math.log(2.0)
-_SQRT2_BITS = 0x3FF6A09E667F3BCD
+_SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 _ONE_BITS = 0x3FF0000000000000
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to the nearest integer
 
@@ -52,7 +52,7 @@ def exp2(x: float) -> float:
 def log2(x: float) -> float:
     """Base-2 logarithm of a positive normal number."""
     bits = _as_int(x)
-    e = (bits - 0x3FE6A09E667F3BCD) >> 52
+    e = (bits - _SQRT_HALF_BITS) >> 52
     m = _as_float(bits - (e << 52))
     s = (m - 1) / (m + 1)
     q = s * s

@@ -49,7 +49,7 @@ def simulate(
         options: ngspice's `.options`; they win over the netlist's own, which win over cosim's.
         save: signals to keep, as `v_m` or `i_in`; everything by default.
         v_limit: largest voltage to believe at the top level [V].
-        progress: called with the share of the run that is done, a few times a second.
+        progress: called with the share of the run that is done, a few times a second, and 1 at the end.
 
     Returns:
         Signals at ngspice's own time points: node `m` is `v_m`, the current through source `Vin` is `i_in`.
@@ -73,6 +73,8 @@ def simulate(
     if doubt:
         raise SimulationError(f"{netlist.name}: {doubt}", log)
     new = np.diff(time, prepend=-np.inf) > 0
+    if progress:
+        progress(1.0)
     origin = f"{netlist.name} (sha256 {netlist.sha256()[:12]}), {version}"
     return Waves(time[new], {name: x[new] for name, x in signals.items()}, origin, log)
 
@@ -100,9 +102,10 @@ def _climb(
             if climbed:
                 climbed.append(f"cosim: converged {rung.name} {dict(rung.options)}")
             return result, about.version, climbed
-        if not any(_STUCK.search(line) for line in result.words):
+        stuck = [line for line in result.words if _STUCK.search(line)]
+        if not stuck:
             raise SimulationError(f"{netlist.name}: ngspice {result.failure}", result.words)
-        climbed.append(f"cosim: no convergence {rung.name}: {result.words[-2]}")
+        climbed.append(f"cosim: no convergence {rung.name}: {stuck[-1]}")
     raise SimulationError(
         f"{netlist.name}: ngspice did not converge {', nor '.join(rung.name for rung in RUNGS)}; "
         "smooth the steepest expression, set internal nodes with .ic, or take a smaller step",
