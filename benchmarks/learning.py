@@ -15,12 +15,11 @@ from cosim.kernels.frames import fine
 from cosim.learning import BPTT, Bruno, Rule
 from cosim.network import Network
 from cosim.neurons import FeLIF
+from cosim.report import AUTHORS
 from cosim.tasks import jsb, mean_bce
-from cosim.training import Schedule, train
+from cosim.training import train
 
-AUTHORS = 0.178
-"""Mean binary cross-entropy [nats] that BRUNO's authors logged for 150 neurons after 19 epochs."""
-EPOCHS, HIDDEN = 19, 150
+EPOCHS, HIDDEN = AUTHORS.epochs, AUTHORS.neurons
 LANES = 512, 32
 """Neurons times batch in the timing of the kernel."""
 
@@ -78,8 +77,8 @@ def task(data: str | None) -> Figures:
     chorales = jsb(data)
     neuron = FeLIF(v_th=2.0, v_reset=-1.5)
     net = Network([chorales.channels, HIDDEN, chorales.channels], neuron, VCM(), levels=15)
-    history = train(net, chorales, schedule=Schedule(EPOCHS, batch=2, rate=0.007))
-    published = AUTHORS if chorales.name == "jsb" else None
+    history = train(net, chorales, epochs=EPOCHS)
+    published = AUTHORS.bce if chorales.name == "jsb" else None
     what = f"{chorales.name}, {HIDDEN} neurons, {EPOCHS} epochs"
     yield f"{what}: test cross-entropy; baseline authors", figure(history.test.bce, "nats", published)
     yield f"{what}: test likelihood of a frame", figure(history.test.nll, "nats")

@@ -10,6 +10,7 @@ from cosim.cosimulation import Recording, cosimulate, observe
 from cosim.devices import VCM
 from cosim.network import Network
 from cosim.neurons import FeLIF
+from cosim.report import compare
 from cosim.spice import simulate
 from cosim.spice.job import Job
 from cosim.spice.transient import RUNGS, Transient
@@ -44,18 +45,16 @@ def network(options: argparse.Namespace) -> Figures:
     yield from _agreement(f"{what}, free", torchs, free)
     if not options.quick:
         yield from _agreement(f"{what}, driven", torchs, cosimulate(net, piece, driven=torchs))
-    outputs = float(np.abs(torchs.outputs - free.outputs).max())
-    yield f"{what}, free: outputs apart", at_most(1e-6, outputs, "1")
+    yield f"{what}, free: outputs apart", at_most(1e-6, compare(torchs, free).output_max, "V")
     yield f"{what}, free: time in ngspice; baseline torch", figure(free.seconds, "s", torchs.seconds)
     drawn = sum(free.energy.values()) / max(int(free.spikes.sum()), 1)
     yield f"{what}, free: energy of a spike", figure(drawn, "J")
 
 
 def _agreement(what: str, torchs: Recording, other: Recording) -> Figures:
-    either, both = torchs.spikes | other.spikes, torchs.spikes & other.spikes
-    rms = np.sqrt(((torchs.voltages - other.voltages) ** 2).mean(0))
-    yield f"{what}: spikes matched of {either.sum()}", at_least(0.99, both.sum() / max(either.sum(), 1), "1")
-    yield f"{what}: membranes apart, nine in ten", at_most(0.05, float(np.quantile(rms, 0.9)), "V")
+    found = compare(torchs, other, tolerance=0.0)
+    yield f"{what}: spikes matched of {max(found.spikes)}", at_least(0.99, min(found.found), "1")
+    yield f"{what}: membranes apart, nine in ten", at_most(0.05, float(np.quantile(found.rms, 0.9)), "V")
 
 
 def _alone() -> None:

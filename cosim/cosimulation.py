@@ -34,6 +34,7 @@ class Recording:
         spikes: whether a neuron fired in a frame, (frames, neuron).
         outputs: the readout of each frame, (frames, output).
         t_frame: length of a frame [s].
+        gain: of the readout, its output over its column's current [V/A].
         energy: drawn in SPICE by block [J]; empty for torch.
         seconds: it took to compute [s].
     """
@@ -44,12 +45,13 @@ class Recording:
     spikes: np.ndarray
     outputs: np.ndarray
     t_frame: float
+    gain: float
     energy: dict[str, float]
     seconds: float
 
 
 def observe(network: Network, inputs: torch.Tensor) -> Recording:
-    """Run a stimulus in torch on the fine grid of 1 us.
+    """Run a stimulus in torch on the fine grid, a thousand steps a frame.
 
     Args:
         network: its weights at their nearest levels.
@@ -65,12 +67,13 @@ def observe(network: Network, inputs: torch.Tensor) -> Recording:
         trace = network(_one(network, inputs).unsqueeze(1), frames)
     voltages = torch.cat([torch.stack(look)[:, 0] for look in looks], -1)
     return Recording(
-        origin="torch, 1 us explicit Euler",
+        origin=f"torch, explicit Euler of {network.t_frame / 1000:g} s",
         time=_looks(len(inputs), network.t_frame),
         voltages=voltages.numpy(),
         spikes=torch.cat(trace.spikes, -1)[:, 0].numpy() > 0,
         outputs=trace.outputs[:, 0].numpy(),
         t_frame=network.t_frame,
+        gain=network.readout.gain,
         energy={},
         seconds=time.perf_counter() - begin,
     )
@@ -166,6 +169,7 @@ def _recorded(network: Network, deck: Netlist, waves: Waves, frames: int, second
         spikes=np.stack([waves.at(f"v_spk{name}", middle) > 0.5 for name in names], 1),
         outputs=np.stack([waves.at(f"v_out{n}", middle) for n in range(network.sizes[-1])], 1),
         t_frame=t_frame,
+        gain=network.readout.gain,
         energy=_energy(network, deck, waves),
         seconds=seconds,
     )

@@ -28,7 +28,8 @@ Frame = Callable[[State, torch.Tensor], State]
 _FIRST = dict(spread=1.75, shift=0.3)
 """First weights of a layer: at 3 nA a weight, four driven rows of them make a FeLIF fire every few frames (ours)."""
 _QUIET = 20
-"""Neurons whose first weights among themselves weigh like those of the inputs; more of them start quieter each."""
+"""Neurons whose first weights among themselves, centred at zero, spread like those of the inputs; more of them
+start quieter each, so that a large layer does not keep itself firing."""
 SCHEMA = "cosim.network 1"
 """What a network's file says it is."""
 
@@ -47,7 +48,8 @@ class Layer(nn.Module):
         super().__init__()
         self.inputs, self.size, self.neuron, self.recurrent = inputs, size, neuron, recurrent
         self.crossbar = Crossbar(inputs + size * recurrent, size, **crossbar)
-        self.crossbar.weight.data[:, inputs:] *= min(1.0, (_QUIET / size) ** 0.5)
+        own = self.crossbar.weight.data[:, inputs:]
+        own.sub_(_FIRST["shift"]).mul_(min(1.0, (_QUIET / size) ** 0.5))
 
     def rows(self, below: torch.Tensor, state: State) -> torch.Tensor:
         """What drives the word lines: 0 or 1, (batch, row)."""
@@ -115,7 +117,7 @@ class Network(nn.Module):
 
         Args:
             inputs: 0 or 1, (time, batch, channel).
-            frames: what one frame does to each layer; by default the fine grid of 1 us without gradients.
+            frames: what one frame does to each layer; by default the fine grid without gradients.
             drawn: round the weights stochastically, as in training, instead of to the nearest level.
 
         Raises:

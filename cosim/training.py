@@ -16,6 +16,8 @@ from cosim.learning import Bruno, Rule
 from cosim.network import Network
 from cosim.tasks import Piece, Task, batches, frame_nll, mean_bce
 
+DECAY = 1e-4
+"""Of the readout's weights, in every update's gradient (ours)."""
 SKIP = 5
 """First frames that do not count, as in BRUNO's code."""
 
@@ -122,7 +124,7 @@ def train(
     schedule = schedule if epochs is None else replace(schedule, epochs=epochs)
     _check(network, task, schedule)
     _rest_at_the_mean(network, task)
-    optimizer = torch.optim.Adamax(network.parameters(), lr=schedule.rate, betas=(0.9, 0.995))
+    optimizer = _optimizer(network, schedule.rate)
     generator = torch.Generator().manual_seed(schedule.seed)
     about = [task.name, task.source, repr(rule), schedule.batch, schedule.rate, schedule.seed]
     run = _Run(network, optimizer, generator, about, Path(checkpoint) if checkpoint else None)
@@ -207,6 +209,15 @@ class _Run(NamedTuple):
         if other:
             raise ValueError(f"{self.path} was begun otherwise: now {'; '.join(other)}; train without resume")
         return epochs, best
+
+
+def _optimizer(network: Network, rate: float) -> torch.optim.Optimizer:
+    """Adamax as in BRUNO's code, and a little decay on the readout: Adamax moves a weight however small its gradient,
+    and an output that is never on would else stretch the range that all outputs share."""
+    readout = [network.readout.weight]
+    rest = [x for x in network.parameters() if x is not network.readout.weight]
+    groups = [{"params": rest}, {"params": readout, "weight_decay": DECAY}]
+    return torch.optim.Adamax(groups, lr=rate, betas=(0.9, 0.995))
 
 
 def _rest_at_the_mean(network: Network, task: Task) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ import torch
 
 import cosim
 from cosim.cli.commands import answer, seconds
-from cosim.cli.story import Plan
+from cosim.cli.story import Plan, loop
+from cosim.cli.terminal import Bars
 from cosim.spice import simulation
 from cosim.spice.worker import Station
 
@@ -142,6 +144,52 @@ def test_train_export_validate(cli, trained, tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "PASS"
 
 
+def raw(path, signal):
+    """Times and a signal from a raw file of ngspice."""
+    head, _, body = path.read_bytes().partition(b"Binary:\n")
+    names = [line.split()[1] for line in head.decode().partition("Variables:\n")[2].splitlines()]
+    table = np.frombuffer(body).reshape(-1, len(names))
+    return table[:, 0], table[:, names.index(signal)]
+
+
+@pytest.mark.skipif(not shutil.which("ngspice"), reason="there is no ngspice command")
+def test_a_driven_deck_runs_in_plain_ngspice(cli, trained, tmp_path):
+    frames = cosim.tasks.jsb(quick=True).test[1].inputs[:6]
+    np.savetxt("in.csv", frames.numpy(), "%d", ",")
+    code, out, _ = cli("export", trained, "--stimulus", "in.csv", "--out", "new/deck.cir")
+    assert code == 0 and out.startswith("new/deck.cir: ") and "${" not in (tmp_path / "new/deck.cir").read_text()
+    plain = ["ngspice", "-b", "-r", "out.raw", "new/deck.cir"]
+    subprocess.run(plain, check=True, capture_output=True, timeout=60)
+    network = cosim.Network.load(trained)
+    ours = cosim.cosimulate(network, frames)
+    assert ours.spikes.any()
+    middle = (np.arange(6) + 1.5) * network.t_frame
+    for k in range(54):
+        assert np.interp(middle, *raw(tmp_path / "out.raw", f"v(out{k})")) == pytest.approx(
+            ours.outputs[:, k], abs=1e-6
+        )
+    for n in range(3):
+        fired = np.interp(middle, *raw(tmp_path / "out.raw", f"v(spk0_{n})")) > 0.5
+        assert (fired == ours.spikes[:, n]).all()
+
+
+def test_levels_are_those_asked_for(cli):
+    words = ["train", "jsb", "--quick", "--epochs", 1, "--neurons", 3]
+    assert cli(*words, "--levels", 5, "--out", "five.pt")[0] == 0
+    assert cosim.Network.load("five.pt").readout.levels.steps == 2
+
+
+def test_simulate_stops_in_time(cli):
+    code, _, err = cli("simulate", "bench_felif", "--stop", "5s", "--step", "1us", "--timeout", "200ms")
+    assert code == 2 and "stopped after 0.2 s" in err
+
+
+def test_folders_are_made(cli, tmp_path):
+    (tmp_path / "rc.cir").write_text(RC)
+    code, _, _ = cli("simulate", "rc.cir", "--stop", "1ms", "--step", "10us", "--out", "a/b/waves.csv")
+    assert code == 0 and (tmp_path / "a/b/waves.csv").exists()
+
+
 def test_a_failed_validation_leaves_with_one(cli, trained, tmp_path):
     other = cosim.Network([54, 3, 54], cosim.neurons.FeLIF(), cosim.devices.VCM(), seed=5)
     (tmp_path / "other.cir").write_text(cosim.export(other).text)
@@ -169,6 +217,25 @@ def test_doctor_knows_ngspice(cli):
 def test_quick_is_never_larger():
     small = Plan(neurons=4, epochs=1).quick()
     assert (small.neurons, small.epochs, small.wide) == (4, 1, 0) and Plan().quick().neurons == 8
+
+
+def test_a_small_loop(tmp_path):
+    out = tmp_path / "loop"
+    plan = Plan(neurons=3, epochs=1, wide=0, seed=1, frames=6, levels=9, small=True)
+    report = loop(plan, out, False, Bars())
+    assert report.verdict == "PASS", report
+    files = {path.name for path in out.iterdir()}
+    assert {
+        "bench_felif.csv",
+        "felif.h5",
+        "vcm.h5",
+        "network.pt",
+        "network.json",
+        "deck.cir",
+        "deck_driven.cir",
+    } <= files
+    assert json.loads((out / "report.json").read_text())["verdict"] == "PASS" and (out / "report.html").exists()
+    assert cosim.Network.load(out / "network.pt").readout.levels.steps == 4
 
 
 @pytest.mark.slow
@@ -251,6 +318,13 @@ def test_a_machine_without_ngspice_is_told_so(cli, tmp_path, monkeypatch):
         (("simulate", "bench_felif", "--stop", "1 hour", "--step", "1us"), "'1 hour' is not a time"),
         (("simulate", "bench_felif", "--stop", "1ms", "--step", "2ms"), "need 0 < "),
         (("simulate", "bench_felif", "--stop", "1ms"), "Missing option '--step'"),
+        (("simulate", "bench_felif", "--stop", "1ms", "--step", "1us", "--timeout", "0"), "timeout must be positive"),
+        (("run", "--resume"), "--resume needs --out, the folder to go on in"),
+        (("train", "jsb", "--out", "x.json"), "--out x.json: another file of that name is written beside it"),
+        (("train", "jsb", "--out", "x.checkpoint"), "--out x.checkpoint: another file"),
+        (("validate", "gone.pt", "--out", "x.json"), "--out x.json: another file of that name"),
+        (("simulate", "bench_felif", "--stop", "60MS", "--step", "1us"), "'60MS' is not a time"),
+        (("simulate", "bench_felif", "--stop", "1U", "--step", "1us"), "'1U' is not a time"),
         (("calibrate", "felfi"), "no device 'felfi' that has a bench"),
         (("calibrate", "lif", "--waves", "gone.csv"), "gone.csv: No such file"),
         (("train", "bach"), "unknown task 'bach'; there is jsb"),
@@ -281,7 +355,16 @@ def test_a_foreign_deck_is_refused(refuse, trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, value", [("60ms", 60e-3), ("10us", 1e-5), ("10 µs", 1e-5), ("0.06", 0.06), ("1e-5s", 1e-5), ("2n", 2e-9)]
+    "text, value",
+    [
+        ("60ms", 60e-3),
+        ("10us", 1e-5),
+        ("10 \u00b5s", 1e-5),
+        ("10 \u03bcs", 1e-5),
+        ("0.06", 0.06),
+        ("1E-5s", 1e-5),
+        ("2n", 2e-9),
+    ],
 )
 def test_times_have_units(text, value):
     assert seconds(text) == pytest.approx(value, rel=1e-12)
@@ -290,4 +373,4 @@ def test_times_have_units(text, value):
 def test_ngspice_says_how_far_it_is():
     shares = []
     cosim.simulate(cosim.Netlist.load("bench_felif"), 60e-3, 1e-6, progress=shares.append)
-    assert len(shares) > 1 and shares == sorted(shares) and 0 < shares[0] and shares[-1] <= 1
+    assert len(shares) > 1 and shares == sorted(shares) and 0 < shares[0] < 1 == shares[-1]

@@ -67,7 +67,8 @@ def test_recordings_have_one_form(both):
         assert recording.outputs.shape == (10, net.sizes[-1])
         assert recording.t_frame == FRAME and recording.seconds > 0
     assert np.abs(torchs.time - ngspices.time).max() < 1e-8
-    assert "torch" in torchs.origin and "ngspice" in ngspices.origin
+    assert torchs.origin == "torch, explicit Euler of 1e-06 s" and "ngspice" in ngspices.origin
+    assert torchs.gain == ngspices.gain == net.readout.gain
 
 
 def test_driven_by_torchs_spikes(both):

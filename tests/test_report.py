@@ -32,7 +32,7 @@ def recording(spikes, voltages=None, outputs=None) -> Recording:
     time = (np.arange(10 * frames) + 1) * 1e-4
     voltages = np.zeros((time.size, neurons)) if voltages is None else voltages
     outputs = np.zeros((frames, 2)) if outputs is None else outputs
-    return Recording("by hand", time, voltages, spikes, outputs, 1e-3, {"rows": 2e-12}, 0.1)
+    return Recording("by hand", time, voltages, spikes, outputs, 1e-3, 2e4, {"rows": 2e-12}, 0.1)
 
 
 def train_of(*frames: int, length: int = 20) -> np.ndarray:
@@ -85,7 +85,20 @@ def test_shares_go_both_ways_and_silence_misses_nothing():
 def test_first_disagreement_is_a_frame_and_a_neuron():
     a, b = (np.hstack([train_of(2, 8), train_of(3)]) for _ in range(2))
     b[6, 1] = b[4, 0] = True
-    assert compare(recording(a), recording(b)).first == (4e-3, 0)
+    found = compare(recording(a), recording(b))
+    assert found.first == (4e-3, 0) and found.partings.tolist() == [4e-3, 6e-3]
+
+
+def test_each_neuron_is_compared_for_itself():
+    a, b = (np.hstack([train_of(2, 8), train_of(3, 9), train_of(5)]) for _ in range(2))
+    b[9, 1], b[10, 1], b[15, 0] = False, True, True
+    found = compare(recording(a), recording(b))
+    assert found.counts.tolist() == [[2, 2, 1], [3, 2, 1]] and found.spikes == (5, 6)
+    assert found.pairs.tolist() == [2, 2, 1] and found.same.tolist() == [2, 1, 1]
+    assert found.matched == 5 and found.exact == 4
+    assert found.partings == pytest.approx([15e-3, 9e-3, np.nan], nan_ok=True)
+    facts = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert facts["neuron_matched"] == [2, 2, 1] and facts["neuron_first_disagreement_s"][2] is None
 
 
 def test_distances_are_those_of_a_sine():
@@ -95,7 +108,8 @@ def test_distances_are_those_of_a_sine():
     outputs[7, 1] = -0.5
     found = compare(recording(spikes), recording(spikes, wave, outputs))
     assert found.rms == pytest.approx(np.array([0.1, 0.3]) / 2**0.5, rel=1e-12)
-    assert found.output_max == 0.5 and found.output_rms == pytest.approx(0.5 / 40**0.5)
+    assert found.output_max == pytest.approx(0.5) and found.output_rms == pytest.approx(0.5 / 40**0.5)
+    assert found.peaks == pytest.approx([0, 25e-6]) and found.currents == pytest.approx([0, 25e-6 / 20**0.5])
 
 
 def test_only_one_stimulus_can_be_compared():
@@ -113,13 +127,14 @@ def test_each_criterion_can_fail_alone():
     limits = Thresholds()
     assert all(c.met for c in criteria(good, 1e-9, limits))
     for worse, round_trip in (
-        (replace(good, matched=1), 1e-9),
-        (replace(good, spikes=(0, 0), matched=0), 1e-9),
+        (replace(good, pairs=np.array([1])), 1e-9),
+        (compare(recording(train_of()), recording(train_of())), 1e-9),
         (replace(good, rms=np.array([0.06])), 1e-9),
         (good, 2e-6),
     ):
         assert not all(c.met for c in criteria(worse, round_trip, limits))
-    assert [c.met for c in criteria(replace(good, spikes=(2, 4)), 0.0, limits)] == [True, True, False, True, True]
+    more = replace(good, counts=np.array([[2], [4]]))
+    assert [c.met for c in criteria(more, 0.0, limits)] == [True, True, False, True, True]
 
 
 def test_what_is_no_number_is_not_met():
@@ -239,6 +254,9 @@ def failed(report: Report) -> Report:
 def test_text_says_what_matters(report):
     text = str(report)
     assert text.startswith("PASS  4 - 3 - 2") and "parting never" in text and "a spike" in text
+    published = "BRUNO's log: 150 neurons, 19 epochs, published split: 0.178"
+    assert f"test cross-entropy: 150 neurons 0.1800; {published}\n" in text
+    assert "BRUNO" not in str(replace(report, histories={}))
     worse = str(failed(report))
     assert worse.startswith("FAIL") and "parting 4 ms, neuron 0_1" in worse
 
@@ -248,9 +266,11 @@ def test_facts_are_json(report):
     assert facts["verdict"] == "PASS" and facts["deck_sha256"] == report.deck.sha256()
     assert facts["comparisons"]["ngspice"]["membrane_rms_V"] == report.free.rms.tolist()
     assert facts["histories"]["150 neurons"]["epochs"][2]["valid"] == pytest.approx(0.07)
+    assert facts["authors"]["bce"] == 0.178 and facts["authors"]["epochs"] == 19
+    assert len(facts["comparisons"]["ngspice"]["output_current_rms_A"]) == 2
     assert facts["cards"][0]["parameters"]["v_th"]["error"] == 0.01
     assert facts["cards"][0]["parameters"]["d_fe"]["error"] is None
-    silent = replace(report.free, spikes=(0, 0))
+    silent = replace(report.free, counts=np.zeros((2, 3)))
     assert replace(report, comparisons={"ngspice": silent}).as_dict()["energy_J"]["per spike"] is None
 
 
@@ -295,9 +315,30 @@ def test_page_is_whole_and_fetches_nothing(page):
 
 
 def test_page_shows_what_was_found(page, report):
-    assert "PASS" in page and "BRUNO's log, 150 neurons: 0.178" in page and report.deck.sha256() in page
+    assert (
+        "PASS" in page
+        and "BRUNO's log: 150 neurons, 19 epochs, published split: 0.178" in page
+        and report.deck.sha256() in page
+    )
     assert "firing threshold" in page and "± 0.01" in page and "bench &lt;of&gt; a cell" in page
     assert f"{report.free.matched} / {report.free.spikes[0]}" in page
+
+
+def test_page_folds_neurons_and_outputs(page, report):
+    found = [report.free, report.comparisons["ngspice, driven"]]
+    tables = re.findall(r"<details><summary>(Neuron by neuron|Output by output)</summary>(.*?)</details>", page, re.S)
+    assert [name for name, _ in tables] == ["Neuron by neuron", "Output by output"] * 2
+    cells = [[re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(<td.*?)</tr>", text, re.S)]
+             for _, text in tables]  # fmt: skip
+    for x, neurons, outputs in zip(found, cells[::2], cells[1::2]):
+        assert [int(row[4]) for row in neurons] == x.pairs.tolist() and neurons[0][0] == report.neurons[0]
+        assert [row[1:] for row in outputs] == [[si(a, "A"), si(b, "A")] for a, b in zip(x.currents, x.peaks)]
+
+
+def test_published_result_ends_the_training_table(page):
+    table = page[page.index('id="training"') : page.index('id="deck"')]
+    last = re.findall(r"<td[^>]*>(.*?)</td>", table[table.rindex("<tr") :])
+    assert last[1:5] == ["published split", "19", "", "0.178"]
 
 
 def test_pictures_are_xml_that_scales(page):
@@ -307,6 +348,10 @@ def test_pictures_are_xml_that_scales(page):
         root = ElementTree.fromstring(picture.replace("xlink:href", "href"))
         assert root.get("viewBox") and not root.get("width") and len(root.get("aria-label")) > 10
         assert any(node.tag.endswith("text") for node in root.iter()), "letters stay letters"
+
+
+def test_fits_show_what_was_measured(report):
+    assert ">measured<" in plots.fitted(report.cards[0])[-1] and ">ngspice<" not in plots.fitted(report.cards[0])[-1]
 
 
 def test_a_failed_report_has_a_page_too(report, tmp_path):

@@ -13,7 +13,7 @@ import typer
 
 import cosim
 from cosim.cli import story
-from cosim.cli.terminal import Bars, keep, say
+from cosim.cli.terminal import Bars, keep, room, say
 from cosim.errors import CosimError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     help="From ngspice waveforms to fitted models to trained spiking networks, and back into ngspice.",
 )  # fmt: skip
 
-_SCALE = {"": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "n": 1e-9, "p": 1e-12}
+_SCALE = {"": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "n": 1e-9, "p": 1e-12}
 _BAD_USE = typer.BadParameter.__mro__[2]  # click's, which newer versions of typer carry inside
 PLAN = story.Plan()
 
@@ -29,9 +29,9 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, n
 Data = Annotated[Path | None, typer.Option(help="Folder or file of JSB_Chorales.mat; without it, music21's scores.")]
 
 
-def seconds(text: str) -> float:
+def seconds(text: str | float) -> float:
     """A time such as 60ms, 1e-5s or 0.06 in seconds."""
-    found = re.fullmatch(r"\s*([-+.\d]+(?:e[-+]?\d+)?)\s*([munpµ]?)s?\s*", text, re.IGNORECASE)
+    found = re.fullmatch(r"\s*([-+.\d]+(?:[eE][-+]?\d+)?)\s*([munpµμ]?)s?\s*", str(text))
     if not found:
         raise typer.BadParameter(f"{text!r} is not a time; write 60ms, 10us or 0.06")
     return float(found[1]) * _SCALE[found[2]]
@@ -49,6 +49,8 @@ def run(
     as_json: Json = False,
 ) -> int:
     """The whole loop: benches, fits, training, deck, validation, report."""
+    if resume and not out:
+        raise ValueError("--resume needs --out, the folder to go on in")
     plan = replace(PLAN, neurons=neurons, epochs=epochs, data=data, wide=PLAN.wide if wide else 0)
     out = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     with Bars() as bars:
@@ -63,12 +65,15 @@ def simulate(
     stop: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="End, such as 60ms.")],
     step: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="Largest step, such as 10us.")],
     out: Annotated[Path, typer.Option(help="Where the waveforms go.")] = Path("waves.csv"),
+    timeout: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="Longest time for an attempt.")] = 120,
     trust: Annotated[bool, typer.Option(help="Its author may run commands and read files here.")] = False,
     as_json: Json = False,
 ) -> int:
     """Run a transient analysis in ngspice and write the waveforms."""
+    room(out)
     with Bars() as bars:
-        waves = cosim.simulate(cosim.Netlist.load(file, trust), stop, step, progress=bars.job(f"ngspice: {file}"))
+        told = bars.job(f"ngspice: {file}")
+        waves = cosim.simulate(cosim.Netlist.load(file, trust), stop, step, timeout=timeout, progress=told)
     waves.write_csv(out)
     facts = {"waves": str(out), "samples": len(waves), "signals": sorted(waves.signals), "origin": waves.origin}
     say(facts | {"sha256": waves.sha256()}, f"{out}: {len(waves)} samples of {', '.join(waves.signals)}", as_json)
@@ -86,7 +91,7 @@ def calibrate(
     as_json: Json = False,
 ) -> int:
     """Fit a device to waveforms and write its card."""
-    model, path = story.named(device), out or Path(f"{device}.h5")
+    model, path = story.named(device), room(out or Path(f"{device}.h5"))
     with Bars() as bars:
         data = cosim.Waves.read_csv(waves) if waves else story.bench(device, bars.job(f"ngspice: bench of {device}"))
         card = story.calibrated(model, data, path, bars, vary or None)
@@ -100,6 +105,7 @@ def train(
     rule: Annotated[str, typer.Option(help="bruno or bptt.")] = "bruno",
     epochs: Annotated[int, typer.Option(help="Passes through the training part.")] = PLAN.epochs,
     neurons: Annotated[int, typer.Option(help="Hidden neurons.")] = PLAN.neurons,
+    levels: Annotated[int, typer.Option(help="Of a cell's conductance.")] = PLAN.levels,
     neuron: Annotated[Path | None, typer.Option(help="A neuron's card; by default FeLIF's own values.")] = None,
     synapse: Annotated[Path | None, typer.Option(help="A cell's card; by default VCM's own values.")] = None,
     data: Data = None,
@@ -113,12 +119,13 @@ def train(
     rules = {"bruno": cosim.Bruno, "bptt": cosim.BPTT}
     _one_of("task", task, ["jsb"])
     _one_of("rule", rule, list(rules))
+    room(out, ".json", ".checkpoint")
     devices = [cosim.Card.load(neuron) if neuron else cosim.neurons.FeLIF(),
                cosim.Card.load(synapse) if synapse else cosim.devices.VCM()]  # fmt: skip
     schedule = cosim.Schedule(epochs, PLAN.batch, PLAN.rate, seed)
     with Bars() as bars:
         found = story.read_chorales(data, quick, bars.job("read the chorales"))
-        network = cosim.Network([found.channels, neurons, found.channels], *devices, seed=seed)
+        network = cosim.Network([found.channels, neurons, found.channels], *devices, levels=levels, seed=seed)
         history = story.trained(network, found, schedule, out, bars, rule=rules[rule](), resume=resume)
     test = f"test: binary cross-entropy {history.test.bce:.4f}, {history.test.nll:.3f} nats a frame"
     say(
@@ -133,10 +140,13 @@ def train(
 def export(
     network: Annotated[Path, typer.Argument(help="What `cosim train` wrote.")],
     out: Annotated[Path, typer.Option(help="The deck.")] = Path("deck.cir"),
+    stimulus: Annotated[Path | None, typer.Option(help="As for validate: a deck that ngspice -b runs.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Write a network as one SPICE deck, its inputs left open."""
-    deck = cosim.export(cosim.Network.load(network))
+    """Write a network as one SPICE deck, its inputs left open or, with --stimulus, driven."""
+    room(out)
+    given = cosim.Network.load(network)
+    deck = story.driven(given, cosim.tasks.read_frames(stimulus)) if stimulus else cosim.export(given)
     keep(out, deck.text)
     lines = len(deck.text.splitlines())
     say({"deck": str(out), "lines": lines, "sha256": deck.sha256()}, f"{out}: {lines} lines", as_json)
@@ -156,6 +166,7 @@ def validate(
     as_json: Json = False,
 ) -> int:
     """Compare a network in torch with its deck in ngspice, and write the report."""
+    room(out, ".json")
     given = cosim.Network.load(network)
     text = cosim.Netlist.load(deck.resolve()) if deck else cosim.export(given)
     with Bars() as bars:

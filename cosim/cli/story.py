@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cosim
 from cosim.cli.terminal import Bars, Told, keep
@@ -36,6 +36,7 @@ class Plan:
         rate: learning rate.
         seed: of weights and order.
         frames: of the stimulus; None for the whole piece.
+        levels: of a cell's conductance.
         data: where the published chorales lie; None for those of music21.
         small: take few chorales.
     """
@@ -48,6 +49,7 @@ class Plan:
     rate: float = 0.01
     seed: int = 0
     frames: int | None = None
+    levels: int = 15
     data: Path | None = None
     small: bool = False
 
@@ -69,14 +71,16 @@ def loop(plan: Plan, out: Path, resume: bool, bars: Bars) -> "cosim.Report":
     for neurons, epochs in sizes.items():
         name = "network.pt" if neurons == plan.neurons else f"network-{neurons}.pt"
         networks[neurons] = cosim.Network(
-            [task.channels, neurons, task.channels], *cards.values(), levels=15, seed=plan.seed
+            [task.channels, neurons, task.channels], *cards.values(), levels=plan.levels, seed=plan.seed
         )
         schedule = cosim.Schedule(epochs, plan.batch, plan.rate, plan.seed)
         histories[f"{neurons} neurons"] = trained(networks[neurons], task, schedule, out / name, bars, resume=resume)
-    deck = cosim.export(networks[plan.neurons])
+    network, shown = networks[plan.neurons], cut(task.test[0], plan.frames)
+    deck = cosim.export(network)
     keep(out / "deck.cir", deck.text)
+    keep(out / "deck_driven.cir", driven(network, shown.inputs).text)
     report = cosim.validate(
-        networks[plan.neurons], deck, cut(task.test[0], plan.frames), cards=tuple(cards.values()),
+        network, deck, shown, cards=tuple(cards.values()),
         benches=tuple(benches.values()), histories=histories, provenance=origin(plan, task), progress=bars.share,
     )  # fmt: skip
     report.save(out / "report.html")
@@ -87,10 +91,7 @@ def loop(plan: Plan, out: Path, resume: bool, bars: Bars) -> "cosim.Report":
 def bench(stem: str, told: Told | None = None) -> "cosim.Waves":
     """What ngspice makes of a device's bench: the signals that a fit needs."""
     stop, step, signals = BENCHES[stem]
-    waves = cosim.simulate(cosim.Netlist.load(f"bench_{stem}"), stop, step, progress=told)
-    if told:
-        told(1.0)
-    return waves.only(*signals)
+    return cosim.simulate(cosim.Netlist.load(f"bench_{stem}"), stop, step, progress=told).only(*signals)
 
 
 def calibrated(
@@ -130,6 +131,19 @@ def trained(
     network.save(path)
     keep(path.with_suffix(".json"), history.as_dict())
     return history
+
+
+def driven(network: "cosim.Network", inputs: Any) -> "cosim.Netlist":
+    """The network's deck with a stimulus and its analysis, as `ngspice -b -r out.raw` runs it.
+
+    Args:
+        network: its weights at their nearest levels.
+        inputs: a tensor of 0 or 1, (time, channel).
+    """
+    deck = cosim.export(network)  # from now on there is cosim.deck
+    deck = cosim.deck.drive(deck, inputs, network.readout.levels.v_read, network.t_frame)
+    stop = (len(inputs) + 1) * network.t_frame
+    return cosim.Netlist(f"{deck.render()}.tran 5e-6 {stop:.12g} 0 5e-6 uic\n.end\n", name=deck.name)
 
 
 def named(stem: str) -> "cosim.Device":

@@ -52,6 +52,18 @@ def say(facts: dict[str, Any], text: object, as_json: bool) -> None:
     print(json.dumps(facts, allow_nan=False) if as_json else text, flush=True)
 
 
+def room(out: Path, *beside: str) -> Path:
+    """A file to be written, its folder made; files with the suffixes `beside` will be written next to it.
+
+    Raises:
+        ValueError: if it has one of those suffixes, and would be overwritten.
+    """
+    if out.suffix in beside:
+        raise ValueError(f"--out {out}: another file of that name is written beside it; choose another suffix")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return out
+
+
 def keep(path: Path, content: str | dict[str, Any]) -> Path:
     """Write a text, or facts as JSON; all of it or nothing."""
     part = path.with_name(path.name + ".part")

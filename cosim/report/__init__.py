@@ -1,15 +1,18 @@
 """The report: torch against ngspice, as a record, as text and as a page."""
 
 from cosim.report.comparison import Comparison, Disagreement, compare
+from cosim.report.published import AUTHORS, Published
 from cosim.report.report import Loss, Report
 from cosim.report.validation import describe, validate
 from cosim.report.verdict import Criterion, Thresholds
 
 __all__ = [
+    "AUTHORS",
     "Comparison",
     "Criterion",
     "Disagreement",
     "Loss",
+    "Published",
     "Report",
     "Thresholds",
     "compare",

@@ -25,24 +25,60 @@ class Comparison:
     Attributes:
         origins: who made the first and who the second.
         rms: root mean square difference of each membrane [V], (neuron,).
-        spikes: how many the first and the second have.
-        matched: pairs of spikes within the tolerance, one to one.
-        exact: pairs in the very same frame.
-        tolerance: [s].
-        first: the first frame in which a neuron fired in one and not in the other; None if there is none.
-        output_rms: root mean square difference of the outputs [1].
-        output_max: their largest difference [1].
+        counts: spikes of each neuron in the first and in the second, (2, neuron).
+        pairs: spikes of each neuron matched within the tolerance, one to one, (neuron,).
+        same: pairs in the very same frame, (neuron,).
+        partings: start of the first frame in which a neuron fired in one and not in the other [s], (neuron,);
+            nan if there is none.
+        tolerance: within which two spikes are the same one [s].
+        currents: root mean square difference of each output's column current [A], (output,).
+        peaks: largest difference of each output's column current [A], (output,).
+        gain: output over column current [V/A].
     """
 
     origins: tuple[str, str]
     rms: np.ndarray
-    spikes: tuple[int, int]
-    matched: int
-    exact: int
+    counts: np.ndarray
+    pairs: np.ndarray
+    same: np.ndarray
+    partings: np.ndarray
     tolerance: float
-    first: Disagreement | None
-    output_rms: float
-    output_max: float
+    currents: np.ndarray
+    peaks: np.ndarray
+    gain: float
+
+    @property
+    def spikes(self) -> tuple[int, int]:
+        """How many the first and the second have."""
+        return tuple(int(count) for count in self.counts.sum(1))
+
+    @property
+    def matched(self) -> int:
+        """Pairs of spikes of all neurons."""
+        return int(self.pairs.sum())
+
+    @property
+    def exact(self) -> int:
+        """Pairs of all neurons in the very same frame."""
+        return int(self.same.sum())
+
+    @property
+    def first(self) -> Disagreement | None:
+        """The first disagreement of any neuron; None if there is none."""
+        if np.isnan(self.partings).all():
+            return None
+        neuron = int(np.nanargmin(self.partings))
+        return Disagreement(float(self.partings[neuron]), neuron)
+
+    @property
+    def output_rms(self) -> float:
+        """Root mean square difference of all outputs [V]."""
+        return float(self.gain * np.sqrt(np.mean(self.currents**2)))
+
+    @property
+    def output_max(self) -> float:
+        """Largest difference of any output [V]."""
+        return float(self.gain * self.peaks.max())
 
     @property
     def found(self) -> tuple[float, float]:
@@ -60,8 +96,15 @@ class Comparison:
             "exact": self.exact,
             "tolerance_s": self.tolerance,
             "first_disagreement": self.first and self.first._asdict(),
-            "output_rms": self.output_rms,
-            "output_max": self.output_max,
+            "output_rms_V": self.output_rms,
+            "output_max_V": self.output_max,
+            "neuron_spikes": self.counts.tolist(),
+            "neuron_matched": self.pairs.tolist(),
+            "neuron_exact": self.same.tolist(),
+            "neuron_first_disagreement_s": [None if np.isnan(x) else x for x in self.partings.tolist()],
+            "output_current_rms_A": self.currents.tolist(),
+            "output_current_max_A": self.peaks.tolist(),
+            "readout_gain_V_per_A": self.gain,
         }
 
 
@@ -78,18 +121,19 @@ def compare(first: Recording, second: Recording, tolerance: float = TOLERANCE) -
     """
     _check(first, second, tolerance)
     within = int(np.floor(tolerance / first.t_frame + 1e-9))
-    frames, neurons = np.nonzero(first.spikes != second.spikes)
-    apart = second.outputs - first.outputs
+    differ = first.spikes != second.spikes
+    apart = (second.outputs - first.outputs) / first.gain
     return Comparison(
         origins=(first.origin, second.origin),
         rms=np.sqrt(np.mean((second.voltages - first.voltages) ** 2, axis=0)),
-        spikes=(int(first.spikes.sum()), int(second.spikes.sum())),
-        matched=sum(_pairs(a, b, within) for a, b in zip(_times(first), _times(second))),
-        exact=int((first.spikes & second.spikes).sum()),
+        counts=np.stack([first.spikes.sum(0), second.spikes.sum(0)]),
+        pairs=np.array([_pairs(a, b, within) for a, b in zip(_times(first), _times(second))]),
+        same=(first.spikes & second.spikes).sum(0),
+        partings=np.where(differ.any(0), differ.argmax(0) * first.t_frame, np.nan),
         tolerance=tolerance,
-        first=Disagreement(float(frames[0] * first.t_frame), int(neurons[0])) if frames.size else None,
-        output_rms=float(np.sqrt(np.mean(apart**2))),
-        output_max=float(np.abs(apart).max()),
+        currents=np.sqrt(np.mean(apart**2, axis=0)),
+        peaks=np.abs(apart).max(0),
+        gain=first.gain,
     )
 
 

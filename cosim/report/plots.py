@@ -11,11 +11,10 @@ from cosim.cosimulation import Recording
 from cosim.neurons import Neuron
 from cosim.report.canvas import AMBER, BLUE, GREEN, GREY, INK, PURPLE, RED, legend, line, sheet, svg, thinned, title
 from cosim.report.comparison import Comparison
+from cosim.report.published import AUTHORS
 from cosim.training import History
 from cosim.waves import UNITS, Waves
 
-AUTHORS = 0.178
-"""Mean binary cross-entropy [nats] that BRUNO's code logged after 19 epochs, 150 neurons, published split."""
 _SCALES = [(1e-12, "p"), (1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""), (1e3, "k")]
 _KINDS = {"v": "voltage", "i": "current", "p": "polarization", "g": "conductance", "w": "number", "e": "energy"}
 
@@ -67,7 +66,7 @@ def _in_time(card: Card) -> str:
     residual, small = scaled(card.traces["residual"], kind)
     figure, axes = sheet(2, height=4.2, sharex=True, height_ratios=(2.4, 1))
     top, low = axes[:, 0]
-    line(top, time, measured, RED, linewidth=3.4, alpha=0.4, label="ngspice")
+    line(top, time, measured, RED, linewidth=3.4, alpha=0.4, label="measured")
     line(top, time, model, BLUE, linewidth=1.3, label="fitted model")
     line(low, time, residual, INK, linewidth=0.8)
     top.set_ylabel(f"{quantity} [{big}]")
@@ -86,10 +85,8 @@ def curves(histories: Mapping[str, History]) -> str:
         ax.plot(numbers, [epoch.valid for epoch in history.epochs], color=color, marker="o", markersize=3.5, label=name)
         kept = history.epochs[history.kept - 1]
         ax.plot(kept.number, kept.valid, "o", color=color, markersize=9, markerfacecolor="none")
-    if any(history.sizes[1:-1] == (150,) for history in histories.values()):
-        ax.axhline(
-            AUTHORS, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=f"BRUNO's log, 150 neurons: {AUTHORS}"
-        )
+    if any(history.sizes[1:-1] == (AUTHORS.neurons,) for history in histories.values()):
+        ax.axhline(AUTHORS.bce, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=str(AUTHORS))
     ax.set(xlabel="epoch", ylabel="binary cross-entropy [nats]")
     ax.xaxis.get_major_locator().set_params(integer=True)
     legend(ax)
@@ -197,7 +194,7 @@ def _loop(volts: np.ndarray, amps: np.ndarray, model: np.ndarray | None = None) 
     factor, unit = scale(amps, "A")
     pairs = [(amps, dict(color=RED))]
     if model is not None:
-        pairs = [(amps, dict(color=RED, linewidth=3.4, alpha=0.4, label="ngspice")),
+        pairs = [(amps, dict(color=RED, linewidth=3.4, alpha=0.4, label="measured")),
                  (model, dict(color=BLUE, linewidth=1.3, label="fitted model"))]  # fmt: skip
     for current, style in pairs:
         keep = thinned(current)

@@ -17,6 +17,7 @@ from cosim.netlist import Netlist
 from cosim.report import plots
 from cosim.report.comparison import Comparison
 from cosim.report.page import render
+from cosim.report.published import AUTHORS
 from cosim.report.quantity import percent, si
 from cosim.report.verdict import Criterion, Thresholds, criteria
 from cosim.training import History
@@ -117,6 +118,7 @@ class Report:
             "deck_sha256": self.deck.sha256(),
             "cards": [card.as_dict() for card in self.cards],
             "histories": {name: history.as_dict() for name, history in self.histories.items()},
+            "authors": AUTHORS._asdict() if self.histories else None,
             "provenance": dict(self.provenance),
             "created": self.created,
         })  # fmt: skip
@@ -125,7 +127,7 @@ class Report:
         """Write the page, all of it or nothing."""
         path = Path(path)
         part = path.with_name(path.name + ".part")
-        part.write_text(render(report=self, figures=self._figures()), encoding="utf-8")
+        part.write_text(render(report=self, authors=AUTHORS, figures=self._figures()), encoding="utf-8")
         part.replace(path)
 
     def _rows(self) -> list[str]:
@@ -139,9 +141,13 @@ class Report:
             same = f"{x.matched} spikes matched, {x.exact} in the same frame"
             lines += [f"      {name}: {same}; parting {self.parting(x)}",
                       f"      {name}: membranes {si(float(np.median(x.rms)), 'V')} rms apart (median), "
-                      f"{si(float(x.rms.max()), 'V')} (worst); outputs {x.output_rms:.3g} rms apart"]  # fmt: skip
+                      f"{si(float(x.rms.max()), 'V')} (worst); "
+                      f"outputs {si(float(x.peaks.max()), 'A')} apart at most"]  # fmt: skip
         for name, loss in self.losses.items():
             lines.append(f"      {name}: binary cross-entropy {loss.bce:.5f}, {loss.nll:.4f} nats a frame")
+        if self.histories:
+            ours = ", ".join(f"{name} {x.test.bce:.4f}" for name, x in self.histories.items())
+            lines.append(f"      test cross-entropy: {ours}; {AUTHORS}")
         blocks = ", ".join(f"{block} {si(joule, 'J')}" for block, joule in self.energy.items())
         return [*lines, f"      energy: {blocks}; {si(self.energy_per_spike, 'J')} a spike"]
 
