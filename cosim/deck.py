@@ -123,7 +123,8 @@ def staircase(values: np.ndarray, t_frame: float) -> tuple[np.ndarray, np.ndarra
 
 def arguments(device: Device) -> str:
     """The device's values as `.subckt` arguments, 12 digits."""
-    values = {name: torch.as_tensor(x, dtype=torch.float64).detach() for name, x in device.values.items()}
+    given = device.values | device.flags
+    values = {name: torch.as_tensor(x, dtype=torch.float64).detach() for name, x in given.items()}
     return " ".join(f"{name}={float(value):.12g}" for name, value in values.items())
 
 

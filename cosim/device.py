@@ -90,6 +90,15 @@ class Device:
         """Name of the shipped `.subckt` that is this device in SPICE."""
         return self.stem
 
+    @property
+    def flags(self) -> dict[str, float]:
+        """Arguments of the `.subckt` beside the parameters: what chooses between forms that one netlist holds."""
+        return {}
+
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences that whoever uses these values should read."""
+        return ()
+
     def replace(self, **changes: Value) -> Self:
         """The same device with other values.
 
@@ -115,5 +124,5 @@ def _check(device: Device, spec: Param) -> None:
     if not (low <= ends[0] and ends[1] <= high):
         raise ValueError(
             f"{type(device).__name__}.{spec.name} = {value} {spec.unit} ({spec.meaning}) "
-            f"is outside [{low:g}, {high:g}] {spec.unit}"
+            f"is outside [{low:g}, {high:g}] {spec.unit}; default {spec.default:g}, source {spec.source or 'ours'}"
         )

@@ -190,6 +190,7 @@ def test_the_twins_were_found() -> None:
 def test_subcircuit_arguments_are_the_fields(name: str) -> None:
     given = arguments((ROOT / "netlists" / f"{name}.cir").read_text(), name)
     wanted = {key: spec.default for key, spec in CIRCUITS[name].params().items()}
+    wanted |= CIRCUITS[name].flags
     assert given == pytest.approx(wanted, rel=1e-12)
 
 

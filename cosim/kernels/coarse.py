@@ -1,6 +1,7 @@
 """FeLIF's backward-Euler step over a whole frame, and its derivatives, in one pass.
 
-The equations are those of `FeLIF._implicit`, differentiated by hand; `tests/test_kernels.py` holds it to autograd.
+The equations are those of `FeLIF._implicit` and `Merz.moved`, differentiated by hand; `tests/test_kernels.py` holds
+it to autograd.
 """
 
 import math

@@ -41,6 +41,7 @@ def lanes(neuron: FeLIF, shape: tuple[int, ...]) -> Lanes:
         field_per_polarization=_plain(neuron.field_per_polarization),
         log2_rate=-np.log2(v["tau_0"]),
         log2_act=np.log2(v["field_act"]),
+        area=_plain(neuron.area_charged),
         per_c=1 / _plain(neuron.c_total),
         leak_scale=v["j_leak"] * v["area"],
         per_v_leak=1 / v["v_leak"],

@@ -47,9 +47,9 @@ class Cell(NamedTuple):
     w_stretch: float = 1.0
     p_sat: float = 0.0
     tau_0: float = 1.0
-    area: float = 0.0
+    area_charged: float = 0.0
     c_total: float = 1.0
-    j_leak: float = 0.0
+    i_leak: float = 0.0
     v_leak: float = 1.0
     i_dsc: float = 0.0
     r_reset: float = 1.0
@@ -59,7 +59,7 @@ T_FIRST = 1e-10
 """Time since a crossing [s] below which parts grow no shorter."""
 CELL_FIELDS = len(Cell._fields)
 LADDER = 10.0 ** np.arange(-3.0, 4.0, 0.5)
-"""Where `FeLIF` looks for a point below the root, in units of rate times step."""
+"""Where `Merz` looks for a point below the root, in units of rate times step."""
 
 
 def simulate_trace(neuron: Neuron, i_in: np.ndarray, dt: float, every: int = 1, share: float = math.inf) -> Trace:
@@ -96,7 +96,8 @@ def _table(neuron):
     if isinstance(neuron, FeLIF):
         v, p = neuron.rest_at()
         known = neuron.values | dict(
-            felif=1.0, v_rest=v, p_rest=p, c_total=neuron.c_total,
+            felif=1.0, v_rest=v, p_rest=p, c_total=neuron.c_total, area_charged=neuron.area_charged,
+            i_leak=neuron.j_leak * neuron.area,
             field_per_volt=neuron.field_per_volt, field_per_polarization=neuron.field_per_polarization,
         )  # fmt: skip
     elif isinstance(neuron, LIF):
@@ -121,7 +122,7 @@ def _rate(c, field):
 
 @_jit
 def _leak(c, v):
-    return math.tanh(v / V_SIGN) * (c.j_leak * c.area * math.expm1(v / c.v_leak) + c.i_dsc)
+    return math.tanh(v / V_SIGN) * (c.i_leak * math.expm1(v / c.v_leak) + c.i_dsc)
 
 
 @_jit
@@ -142,7 +143,7 @@ def _flow(c, v, p, i_in, dt):
         return target + (v - target) * math.exp(-dt / c.tau_m), p
     field = c.field_per_volt * v - c.field_per_polarization * p
     moved = _clip(p + dt * _rate(c, field) * (_sign(field) * c.p_sat - p), c.p_sat)
-    return _clip(v + (dt * (i_in - _leak(c, v)) - c.area * (moved - p)) / c.c_total, V_LIMIT), moved
+    return _clip(v + (dt * (i_in - _leak(c, v)) - c.area_charged * (moved - p)) / c.c_total, V_LIMIT), moved
 
 
 @_jit
@@ -153,7 +154,7 @@ def _pulse(c, v, p, i_in, dt):
     c_eff = c.c_total + dt / c.r_reset
     v_free = v + dt * (i_in - _leak(c, v) + (c.v_reset - v) / c.r_reset) / c_eff
     start = c.field_per_volt * v_free - c.field_per_polarization * p
-    turn = c.field_per_volt * c.area / c_eff + c.field_per_polarization
+    turn = c.field_per_volt * c.area_charged / c_eff + c.field_per_polarization
     goal = _sign(start) * c.p_sat - p
     move = _below(c, start, turn, goal, dt)
     for _ in range(61):
@@ -161,12 +162,12 @@ def _pulse(c, v, p, i_in, dt):
         move -= change
         if abs(change) <= 1e-15:
             break
-    return _clip(v_free - c.area * move / c_eff, V_LIMIT), _clip(p + move, c.p_sat)
+    return _clip(v_free - c.area_charged * move / c_eff, V_LIMIT), _clip(p + move, c.p_sat)
 
 
 @_jit
 def _newton(c, move, start, turn, goal, dt):
-    """The residual over its slope [C/m2]; see `FeLIF._gap`."""
+    """The residual over its slope [C/m2]; see `Merz._gap`."""
     field = start - turn * move
     size, pull = abs(field) + c.field_soft, dt * _rate(c, field)
     steep = c.w_stretch * (c.field_act / size) ** c.w_stretch / size * _sign(field)
@@ -175,7 +176,7 @@ def _newton(c, move, start, turn, goal, dt):
 
 @_jit
 def _below(c, start, turn, goal, dt):
-    """A point below the root, and near it; see `FeLIF._below`."""
+    """A point below the root, and near it; see `Merz._below`."""
     best = 0.0
     for r in LADDER:
         log = max(math.log(dt / c.tau_0 / r), 1e-3)

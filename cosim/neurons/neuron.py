@@ -104,7 +104,7 @@ class Neuron(Device):
         """
         if not dt > 0:
             raise ValueError(f"dt must be positive, got {dt} s")
-        shortest = float(torch.as_tensor(self.values["t_reset"], dtype=torch.float64).min())
+        shortest = float(torch.as_tensor(self.values["t_reset"], dtype=torch.float64).detach().min())
         if self.reset == "circuit" and dt > shortest:
             raise ValueError(f"dt = {dt:g} s is longer than the reset pulse, t_reset = {shortest:g} s")
         if scheme not in SCHEMES:
