@@ -23,6 +23,8 @@ MEASUREMENTS = {FeLIF: Membrane, LIF: Membrane, VCM: Sweep}
 """What each kind of device is compared with."""
 BLURS = (1e-2, 0.0)
 """How sharply events are seen, stage by stage; see `Measurement.residuals`."""
+ADEQUATE = 1.2
+"""Reduced chi square up to which the form of a model passes for that of the data (ours)."""
 
 
 def fit(device: Device, waves: Waves, *, vary: Iterable[str] | None = None, most: int = 100) -> Card:
@@ -40,7 +42,9 @@ def fit(device: Device, waves: Waves, *, vary: Iterable[str] | None = None, most
 
     Returns:
         The card: values, errors, covariance, statistics, origin and traces. Errors come from the noise in the data,
-        or from the misfit where that is larger, and from the simulation's own error; `notes["errors"]` tells. A
+        or from the misfit where that is larger, and from the simulation's own error; `notes["errors"]` tells. What
+        of the misfit noise does not explain is `statistics["mismatch"]` [V or A], `["mismatch_share"]` of the span
+        and `["mismatch_time"]` [s] of the events; `notes["mismatch"]` says whether the model's form is adequate. A
         parameter that the data do not determine has no error, and a note of its own.
 
     Raises:
@@ -142,12 +146,40 @@ def _card(problem: _Problem, result: Any, waves: Waves, notes: dict[str, str]) -
         aic=float(result.aic),
         bic=float(result.bic),
     )
+    statistics |= more | _mismatch(result.residual, more, traces)
+    notes["mismatch"] = _verdict(statistics)
     version = re.search(r"ngspice[ -]v?([\d.]+)", waves.origin)
     return Card(
-        device, errors, search.names, covariance, at_bound, statistics | more,
+        device, errors, search.names, covariance, at_bound, statistics,
         data=(Datum(waves.origin.split(" ")[0] or "waves", waves.sha256(), _what(waves)),),
         versions=software(version[1] if version else "unknown"), notes=notes, traces=traces,
     )  # fmt: skip
+
+
+def _mismatch(residuals: np.ndarray, facts: dict[str, Any], traces: dict[str, np.ndarray]) -> dict[str, float]:
+    """What of the misfit noise does not explain, rms [V or A], as a share of the signal's span, and of events [s].
+
+    Residuals over their noise would have a mean square of 1: of any more, only the rest is the noise's. Where all
+    samples are equally noisy this is sqrt(rms^2 - noise^2).
+    """
+    many, events = traces["residual"].size, traces["events"].size
+    size = _beyond(facts["v_rms" if "v_rms" in facts else "i_rms"], residuals[:many])
+    found = dict(mismatch=size, mismatch_share=size / float(np.ptp(traces["measured"])))
+    return found | (dict(mismatch_time=_beyond(facts["t_rms"], residuals[many : many + events])) if events else {})
+
+
+def _beyond(rms: float, residuals: np.ndarray) -> float:
+    return float(rms * np.sqrt(max(1 - 1 / max(np.mean(residuals**2), 1), 0)))
+
+
+def _verdict(facts: dict[str, Any]) -> str:
+    """Whether the form of the model can give these data, in words."""
+    chi, unit = facts["reduced_chi_square"], "V" if "v_rms" in facts else "A"
+    late = f", events {facts['mismatch_time']:.2g} s" if "mismatch_time" in facts else ""
+    size = f"{facts['mismatch']:.3g} {unit} rms, {100 * facts['mismatch_share']:.2g} % of the span{late}"
+    if chi <= ADEQUATE:
+        return f"the model's form is adequate: reduced chi^2 {chi:.3g}; {size} is no more than noise may hide"
+    return f"the model's form is off by more than noise explains: reduced chi^2 {chi:.3g}; beyond the noise {size}"
 
 
 def _what(waves: Waves) -> str:
