@@ -35,11 +35,13 @@ _HOMES = {
     "observe": "cosim.cosimulation",
     "param": "cosim.device",
     "simulate": "cosim.spice",
+    "simulate_many": "cosim.spice",
     "software": "cosim.card.card",
+    "sweep": "cosim.sweeping",
     "train": "cosim.training",
     "validate": "cosim.report",
 }
-_ROOMS = ("devices", "errors", "neurons", "tasks")
+_ROOMS = ("devices", "errors", "neurons", "sweeping", "tasks")
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])
 

@@ -54,6 +54,9 @@ class Waves:
     def __len__(self) -> int:
         return self.time.size
 
+    def __reduce__(self):
+        return Waves, (self.time, dict(self.signals), self.origin, self.log)
+
     def at(self, name: str, time: np.ndarray) -> np.ndarray:
         """Signal interpolated linearly at other times [s]; the end values are held outside."""
         return np.interp(time, self.time, self[name])

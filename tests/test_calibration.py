@@ -14,7 +14,7 @@ from cosim.calibration import fit
 from cosim.calibration.membrane import Membrane
 from cosim.calibration.parameters import Search
 from cosim.calibration.residuals import Spans, apart, in_phase, noise
-from cosim.calibration.sweep import Sweep
+from cosim.calibration.hysteresis import Hysteresis
 from cosim.card import Card
 from cosim.device import Device
 from cosim.devices import VCM
@@ -283,11 +283,11 @@ def test_events_apart() -> None:
 
 def test_switchings_are_where_ngspice_has_them() -> None:
     waves = simulate(Netlist.load("bench_vcm"), stop=6.0, step=2e-3).only("v_cell", "i_cell")
-    measured = Sweep(VCM(), waves)
+    measured = Hysteresis(VCM(), waves)
     assert measured.data.start == pytest.approx([0.593, 3.925], rel=0.01)
     statistics, traces = measured.account(VCM())
     assert traces["events_fitted"] == pytest.approx(traces["events"], abs=1.5e-3) and statistics["r_squared"] > 0.9999
-    noisy = Sweep(VCM(), dirty(waves, "i_cell", 0))
+    noisy = Hysteresis(VCM(), dirty(waves, "i_cell", 0))
     assert noisy.data.start == pytest.approx(measured.data.start, abs=1e-3)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import lmfit
 import numpy as np
 
+from cosim.calibration.hysteresis import Hysteresis
 from cosim.calibration.membrane import Membrane
 from cosim.calibration.parameters import Search
 from cosim.calibration.residuals import Measurement
-from cosim.calibration.sweep import Sweep
 from cosim.card import Card, Datum
 from cosim.card.card import software
 from cosim.device import Device
@@ -19,7 +19,7 @@ from cosim.errors import FitError
 from cosim.neurons import LIF, FeLIF, Neuron
 from cosim.waves import Waves
 
-MEASUREMENTS = {FeLIF: Membrane, LIF: Membrane, VCM: Sweep}
+MEASUREMENTS = {FeLIF: Membrane, LIF: Membrane, VCM: Hysteresis}
 """What each kind of device is compared with."""
 BLURS = (1e-2, 0.0)
 """How sharply events are seen, stage by stage; see `Measurement.residuals`."""

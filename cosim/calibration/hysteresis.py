@@ -21,7 +21,7 @@ CLEAR = 6.0
 """How many times the noise a current must be at half the highest conductance to tell the state."""
 
 
-class Sweep:
+class Hysteresis:
     """A recorded cell, ready to be compared with candidates.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import cosim
-from cosim.cli import story
+from cosim.cli import story, sweeps
 from cosim.cli.terminal import Bars, keep, room, say
 from cosim.errors import CosimError
 
@@ -78,6 +78,36 @@ def simulate(
     facts = {"waves": str(out), "samples": len(waves), "signals": sorted(waves.signals), "origin": waves.origin}
     say(facts | {"sha256": waves.sha256()}, f"{out}: {len(waves)} samples of {', '.join(waves.signals)}", as_json)
     return 0
+
+
+@app.command()
+def sweep(
+    file: Annotated[str, typer.Argument(help="A netlist, or the name of a shipped one.")],
+    stop: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="End, such as 60ms.")],
+    step: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="Largest step, such as 10us.")],
+    grid: Annotated[list[str] | None, typer.Option(help="v_th=2.4,2.5,2.6; once for each parameter.")] = None,
+    monte_carlo: Annotated[int, typer.Option(help="Runs by chance, at each point of the grid.")] = 0,
+    sigma: Annotated[list[str] | None, typer.Option(help="i_dsc=10%, or in its unit; normal. Once for each.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the runs by chance.")] = 0,
+    measure: Annotated[list[str] | None, typer.Option(help="most:v_m; keep such numbers only, no waves.")] = None,
+    save: Annotated[list[str] | None, typer.Option(help="A signal to keep, once for each; by default all.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of finished runs, and of table.csv.")] = Path("runs/sweep"),
+    workers: Annotated[int | None, typer.Option(help="Processes; by default one for each processor.")] = None,
+    timeout: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="Longest time for an attempt.")] = 120,
+    trust: Annotated[bool, typer.Option(help="Its author may run commands and read files here.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Run a netlist at many points of its parameters; the same command goes on where it was stopped."""
+    netlist = cosim.Netlist.load(file, trust)
+    points = sweeps.choose_points(netlist, grid or [], monte_carlo, sigma or [], seed)
+    with Bars() as bars:
+        found = cosim.sweeping.sweep(
+            netlist, points, stop, step, measure=sweeps.choose_measures(measure or []), store=out, workers=workers,
+            progress=bars.job(f"ngspice: {len(points)} runs of {netlist.name}"), timeout=timeout, save=save or (),
+        )  # fmt: skip
+    found.write_csv(out / "table.csv")
+    say(sweeps.tell(found, out), f"{found}\n{out / 'table.csv'}", as_json)
+    return 1 if found.failures else 0
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """ngspice: the only door to PySpice, which runs in processes of its own."""
 
+from cosim.spice.pool import Executor, Processes, simulate_many
 from cosim.spice.simulation import capabilities, simulate
 
-__all__ = ["capabilities", "simulate"]
+__all__ = ["Executor", "Processes", "capabilities", "simulate", "simulate_many"]

@@ -1,9 +1,11 @@
 """simulate(): a netlist through ngspice to Waves, believed only after it has been looked at."""
 
+import hashlib
 import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,50 @@ _STUCK = re.compile(r"timestep too small|converge|singular matrix|iteration limi
 _STATION = Station()
 
 
+@dataclass(frozen=True)
+class Order:
+    """What is asked of ngspice besides a netlist: the arguments of `simulate`, found to make sense."""
+
+    stop: float
+    step: float
+    start: float = 0.0
+    timeout: float = 120.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    save: Sequence[str] = ()
+    v_limit: float = V_LIMIT
+
+    def __post_init__(self):
+        if not self.timeout > 0:
+            raise ValueError(f"timeout must be positive, got {self.timeout} s")
+        _ = self.transient
+
+    @property
+    def transient(self) -> Transient:
+        """The analysis."""
+        return Transient(self.stop, self.step, self.start, self.options, tuple(self.save))
+
+    def sha256(self, netlist: Netlist) -> str:
+        """Fingerprint of all that decides what a run returns, except ngspice's version."""
+        decks = [self.transient.deck(netlist.render(), "cosim", rung) for rung in RUNGS]
+        return hashlib.sha256(repr((decks, self.v_limit, _folder(netlist))).encode()).hexdigest()
+
+    def run(self, netlist: Netlist, progress: Progress | None = None) -> Waves:
+        """Carry it out on a netlist; see `simulate`."""
+        netlist.check()
+        result, version, climbed = _climb(netlist, self.transient, self.timeout, progress)
+        log = (*climbed, *result.words)
+        signals = _named(netlist.name, result.vectors, log)
+        time = signals.pop("time")
+        doubt = next(_doubts(self.transient, time, signals, self.v_limit), None)
+        if doubt:
+            raise SimulationError(f"{netlist.name}: {doubt}", log)
+        new = np.diff(time, prepend=-np.inf) > 0
+        if progress:
+            progress(1.0)
+        origin = f"{netlist.name} (sha256 {netlist.sha256()[:12]}), {version}"
+        return Waves(time[new], {name: x[new] for name, x in signals.items()}, origin, log)
+
+
 def simulate(
     netlist: Netlist | str,
     stop: float,
@@ -38,7 +84,8 @@ def simulate(
 ) -> Waves:
     """Run a transient analysis in ngspice, from the initial conditions that the netlist gives.
 
-    A run that does not converge is asked again with gentler options; `Waves.log` says which were used.
+    A run that does not converge is asked again with gentler options; the first lines of `Waves.log`, those of
+    cosim, say which were used.
 
     Args:
         netlist: a netlist, or SPICE text without a title line.
@@ -60,23 +107,8 @@ def simulate(
         SimulationError: if ngspice is missing, refused, died, took too long, stopped early or returned numbers
             that cannot be true; with ngspice's own words.
     """
-    if not timeout > 0:
-        raise ValueError(f"timeout must be positive, got {timeout} s")
-    netlist = netlist if isinstance(netlist, Netlist) else Netlist(netlist)
-    analysis = Transient(stop, step, start, options or {}, tuple(save))
-    netlist.check()
-    result, version, climbed = _climb(netlist, analysis, timeout, progress)
-    log = (*climbed, *result.words)
-    signals = _named(netlist.name, result.vectors, log)
-    time = signals.pop("time")
-    doubt = next(_doubts(analysis, time, signals, v_limit), None)
-    if doubt:
-        raise SimulationError(f"{netlist.name}: {doubt}", log)
-    new = np.diff(time, prepend=-np.inf) > 0
-    if progress:
-        progress(1.0)
-    origin = f"{netlist.name} (sha256 {netlist.sha256()[:12]}), {version}"
-    return Waves(time[new], {name: x[new] for name, x in signals.items()}, origin, log)
+    order = Order(stop, step, start, timeout, options or {}, save, v_limit)
+    return order.run(netlist if isinstance(netlist, Netlist) else Netlist(netlist), progress)
 
 
 def capabilities() -> dict[str, Any]:
@@ -95,12 +127,10 @@ def _climb(
     text, climbed = netlist.render(), []
     for rung in RUNGS:
         title = f"cosim {uuid.uuid4().hex}"  # nothing of the netlist's: ngspice echoes it, and words are judged
-        folder = str(netlist.folder) if netlist.trusted and netlist.folder else os.sep
-        job = Job(netlist.name, title, analysis.deck(text, title, rung), folder)
+        job = Job(netlist.name, title, analysis.deck(text, title, rung), _folder(netlist))
         result, about = _STATION.run(job, timeout, progress)
         if not result.failure:
-            if climbed:
-                climbed.append(f"cosim: converged {rung.name} {dict(rung.options)}")
+            climbed.append(f"cosim: converged {rung.name} {analysis.asked(text, rung)}")
             return result, about.version, climbed
         stuck = [line for line in result.words if _STUCK.search(line)]
         if not stuck:
@@ -111,6 +141,11 @@ def _climb(
         "smooth the steepest expression, set internal nodes with .ic, or take a smaller step",
         (*climbed, *result.words),
     )
+
+
+def _folder(netlist: Netlist) -> str:
+    """Where relative file names start: only a trusted netlist may name files."""
+    return str(netlist.folder) if netlist.trusted and netlist.folder else os.sep
 
 
 def _named(netlist: str, vectors: dict[str, np.ndarray], log: Sequence[str]) -> dict[str, np.ndarray]:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from cosim.inspection import logical_lines
 
-DEFAULTS = {"method": "gear", "reltol": 1e-4, "abstol": 1e-16, "chgtol": 1e-18, "vntol": 1e-6}
-"""ngspice's own defaults are too coarse for membranes of fF charged by pA; the netlist's options win over these."""
+DEFAULTS = {"method": "gear", "reltol": 1e-4, "abstol": 1e-16, "chgtol": 1e-18, "vntol": 1e-6, "num_threads": 1}
+"""ngspice's own tolerances are too coarse for membranes of fF charged by pA, and its threads for transistors cost more
+than they bring; the netlist's options win over these."""
 
 
 class Rung(NamedTuple):
@@ -64,12 +65,16 @@ class Transient:
             title: first line of the deck.
             rung: options for this attempt.
         """
-        body, own = _split(netlist)
-        options = {**DEFAULTS, **own, **{k.lower(): v for k, v in self.options.items()}, **rung.options}
-        words = " ".join(name if value is True else f"{name}={_plain(value)}" for name, value in options.items())
+        body, _ = _split(netlist)
+        words = " ".join(x if y is True else f"{x}={_plain(y)}" for x, y in self.asked(netlist, rung).items())
         times = " ".join(_plain(t) for t in (self.step, self.stop, self.start, self.step))
         saves = [f".save {vector(name)}" for name in self.save]
         return "\n".join([title, *body, f".options {words}", f".tran {times} uic", *saves, ".end"])
+
+    def asked(self, netlist: str, rung: Rung) -> dict[str, Any]:
+        """All options of an attempt: of the rung, over those given, over the netlist's own, over `DEFAULTS`."""
+        _, own = _split(netlist)
+        return {**DEFAULTS, **own, **{name.lower(): x for name, x in self.options.items()}, **rung.options}
 
 
 def vector(name: str) -> str:

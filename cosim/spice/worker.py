@@ -1,13 +1,17 @@
 """A process with an ngspice in it: started, asked, stopped when it takes too long, buried when it dies."""
 
 import contextlib
+import io
+import math
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -24,6 +28,17 @@ ADVICE = "ngspice's shared library is missing: `apt install ngspice libngspice0`
 Progress = Callable[[float], None]
 """What is told the share of a run that is done."""
 
+_BUSY: weakref.WeakValueDictionary[int, "Worker"] = weakref.WeakValueDictionary()
+"""The worker of each thread's number, for who has to stop another thread's run."""
+
+
+class Lost(SimulationError):
+    """A run without ngspice's verdict: no library, no process, no time. Another attempt may end otherwise."""
+
+
+class Died(Lost):
+    """A run whose process died under it."""
+
 
 class Worker:
     """One ngspice in one process, for one run at a time.
@@ -33,12 +48,11 @@ class Worker:
         runs: how many it has done.
 
     Raises:
-        SimulationError: if the library is missing or the process does not start.
+        Lost: if the library is missing or the process does not start.
     """
 
     def __init__(self):
         self.runs = 0
-        self._late = False
         self._noise = tempfile.TemporaryFile(buffering=0)  # not a pipe: nobody has to read it while ngspice runs
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "cosim.spice.engine"],
@@ -48,11 +62,14 @@ class Worker:
             cwd=os.sep,  # ngspice obeys a .spiceinit in its folder
             env=_environment(),
         )
+        self._asked = _Pipe(self._process.stdin, select.POLLOUT)
+        self._answered = _Pipe(self._process.stdout, select.POLLIN)
+        self._answers = io.BufferedReader(self._answered, 1 << 18)
         self.close = weakref.finalize(self, _stop, self._process, self._noise)
         self.about: About = self._exchange(None, START)
         if self.about.missing:
             self.close()
-            raise SimulationError(ADVICE, (self.about.missing,))
+            raise Lost(ADVICE, (self.about.missing,))
 
     @property
     def pid(self) -> int:
@@ -62,7 +79,7 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether it can take another job; a worker inherited through a fork cannot."""
-        return not self._late and self._process.poll() is None
+        return self._process.poll() is None
 
     def run(self, job: Job, timeout: float, progress: Progress | None = None) -> Result:
         """Run a job; a worker whose ngspice failed is stopped, since later runs could not be trusted.
@@ -73,7 +90,7 @@ class Worker:
             progress: called with the share that is done, a few times a second.
 
         Raises:
-            SimulationError: if the process died or had to be stopped.
+            Lost: if the process died or had to be stopped.
         """
         self._noise.seek(0)
         self._noise.truncate()
@@ -83,46 +100,78 @@ class Worker:
             self.close()
         return result
 
+    def kill(self) -> None:
+        """End the process, from any thread; who waits for a result is told that it died."""
+        self._process.kill()
+
     def _exchange(self, message: Job | None, timeout: float, progress: Progress | None = None) -> Any:
-        alarm = threading.Timer(min(timeout, threading.TIMEOUT_MAX), self._expire)
-        alarm.daemon = True
-        alarm.start()
+        self._asked.deadline = self._answered.deadline = time.monotonic() + timeout
         try:
             if message is not None:
-                pickle.dump(message, self._process.stdin)
-                self._process.stdin.flush()
-            while isinstance(answer := pickle.load(self._process.stdout), float):
+                self._asked.write_all(pickle.dumps(message))
+            while isinstance(answer := pickle.load(self._answers), float):
                 if progress:
                     progress(answer)
             return answer
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-            error = self._obituary(message.name if message else "start of a worker", timeout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError, TimeoutError) as error:
+            late = isinstance(error, TimeoutError)
+            error = self._obituary(message.name if message else "start of a worker", timeout if late else None)
             self.close()
             raise error from None
         except BaseException:  # Ctrl-C: the answer would come to the next question
             self.close()
             raise
-        finally:
-            alarm.cancel()
 
-    def _expire(self) -> None:
-        self._late = True
-        self._process.kill()
-
-    def _obituary(self, name: str, timeout: float) -> SimulationError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)  # it is dying: let it say of what
+    def _obituary(self, name: str, late: float | None) -> Lost:
+        if late is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)  # it is dying: let it say of what
         self._process.kill()
         code = self._process.wait()
         self._noise.seek(0)
         words = tuple(self._noise.read().decode(errors="replace").splitlines())
-        if self._late:
-            return SimulationError(
-                f"{name}: ngspice was stopped after {timeout:g} s; allow more time, a larger step or an earlier stop",
+        if late is not None:
+            return Lost(
+                f"{name}: ngspice was stopped after {late:g} s; allow more time, a larger step or an earlier stop",
                 words,
             )
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return SimulationError(f"{name}: the ngspice process died ({how}); leave out what made it do so", words)
+        return Died(f"{name}: the ngspice process died ({how}); leave out what made it do so", words)
+
+
+class _Pipe(io.RawIOBase):
+    """An end of a pipe that is waited for until a deadline; a thread with an alarm would cost more than a short run.
+
+    Raises:
+        TimeoutError: if it is past.
+    """
+
+    def __init__(self, file: BinaryIO, event: int):
+        self.deadline = math.inf
+        self._number = file.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._number, event)
+        os.set_blocking(self._number, False)
+
+    def readable(self) -> bool:
+        """It is, if it is the other's end."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """What has come, as soon as something has."""
+        self._wait()
+        return os.readv(self._number, [buffer])
+
+    def write_all(self, data: bytes) -> None:
+        """All of it, as fast as the other side takes it."""
+        while data:
+            self._wait()
+            data = data[os.write(self._number, data) :]
+
+    def _wait(self) -> None:
+        left = min(max(self.deadline - time.monotonic(), 0.0), 1e6)  # poll counts milliseconds in an int
+        if not self._poll.poll(math.ceil(left * 1e3)):
+            raise TimeoutError("the other side of a pipe was waited for in vain")
 
 
 class Station(threading.local):
@@ -148,8 +197,15 @@ class Station(threading.local):
         if worker is None or not worker.alive or worker.runs >= RUNS:
             if worker is not None:
                 worker.close()
-            self._worker = Worker()
+            self._worker = _BUSY[threading.get_ident()] = Worker()
         return self._worker
+
+
+def kill_worker_of(thread: threading.Thread) -> None:
+    """End the run that a thread is waiting for, if any."""
+    worker = _BUSY.get(thread.ident)
+    if worker is not None:
+        worker.kill()
 
 
 def _environment() -> dict[str, str]:

@@ -1,0 +1,286 @@
+"""Sweeps: where the points come from, what is measured, what is kept and not computed again, and the command."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cosim.sweeping
+from cosim.cli.commands import answer
+from cosim.errors import CosimError, NetlistError, SimulationError
+from cosim.netlist import Netlist
+from cosim.spice import Processes
+from cosim.sweeping import Facet, LogNormal, Normal, Sweep, Uniform, cross, declared, draw, grid, monte_carlo, sweep
+from cosim.sweeping.measures import KINDS, Measures
+from cosim.sweeping.points import fill
+from cosim.waves import Waves
+
+RC = Netlist("Vin inp 0 1\nR1 inp m ${r_m=1e3}\nC1 m 0 ${c_m=1e-6}\n", name="rc")
+CELL = Netlist(
+    "Vin inp 0 1\nX1 inp m cell ${params=}\nRm m 0 1e9\n"
+    ".subckt cell a b params: r_in=2k\n+ r_out={r_in} w=1\nR1 a b {r_in*w}\nR2 b 0 {r_out}\n.ends\n",
+    name="divider",
+)
+ROOT = str(Path(__file__).resolve().parent.parent)
+STOP, STEP = 2e-3, 1e-5
+
+
+@pytest.fixture(scope="module")
+def two():
+    with Processes(2) as processes:
+        yield processes
+
+
+def charge(stop, ohm, farad=1e-6):
+    """Closed form of a capacitor charged to 1 V, at the end."""
+    return 1 - np.exp(-stop / (np.asarray(ohm) * farad))
+
+
+# Points --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_grid_has_all_combinations_the_last_fastest():
+    assert grid(v_th=[1, 2], i_dsc=[3.0, 4.0]) == (
+        {"v_th": 1, "i_dsc": 3}, {"v_th": 1, "i_dsc": 4}, {"v_th": 2, "i_dsc": 3}, {"v_th": 2, "i_dsc": 4},
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="grid: v_th has no values"):
+        grid(i_dsc=[1.0], v_th=[])
+
+
+def test_any_run_by_chance_can_be_repeated_alone():
+    spreads = dict(v_th=Normal(2.5, 0.1), i_dsc=LogNormal(1e-11, 0.2), c_m=Uniform(1.0, 2.0))
+    many = monte_carlo(50, 7, **spreads)
+    assert many[31] == draw(31, 7, **spreads) == monte_carlo(40, 7, **spreads)[31]
+    assert many[31] != draw(31, 8, **spreads) and len({point["v_th"] for point in many}) == 50
+    source = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(31,)))
+    assert many[31]["v_th"] == source.normal(2.5, 0.1)
+
+
+def test_spreads_are_what_they_say():
+    rows = monte_carlo(4000, 1, a=Normal(2.5, 0.1), b=LogNormal(1e-11, 0.2), c=Uniform(1.0, 2.0))
+    a, b, c = (np.array([row[name] for row in rows]) for name in "abc")
+    error = 4 / np.sqrt(4000)
+    assert a.mean() == pytest.approx(2.5, abs=0.1 * error) and a.std() == pytest.approx(0.1, rel=error)
+    assert np.log(b / 1e-11).mean() == pytest.approx(0, abs=0.2 * error)
+    assert np.log(b).std() == pytest.approx(0.2, rel=error)
+    assert c.min() >= 1 and c.max() <= 2 and c.var() == pytest.approx(1 / 12, rel=2 * error)
+    assert abs(np.corrcoef(a, c)[0, 1]) < error
+
+
+def test_nothing_to_draw():
+    with pytest.raises(ValueError, match="draws at least one run of one parameter, got 0 of 1"):
+        monte_carlo(0, 1, v_th=Normal(1, 1))
+
+
+def test_sets_are_crossed():
+    points = cross(grid(a=[1, 2]), monte_carlo(3, 0, b=Normal(0, 1)))
+    assert len(points) == 6 and points[0]["b"] == points[3]["b"] and [p["a"] for p in points] == [1, 1, 1, 2, 2, 2]
+    with pytest.raises(ValueError, match="cross: a is in two sets; a parameter has one value"):
+        cross(grid(a=[1]), grid(a=[2], b=[1]))
+
+
+def test_what_may_be_swept():
+    assert declared(RC) == {"r_m": 1e3, "c_m": 1e-6}
+    assert declared(CELL) == {"r_in": 2e3, "r_out": None, "w": 1.0}
+    assert declared(CELL.fill(params="w=3 r_in=5"))["w"] == 3.0
+    felif = declared(Netlist.load("bench_felif"))
+    assert felif["v_th"] == 2.5 and felif["i_dsc"] == 1e-11
+
+
+def test_arguments_are_put_among_those_given():
+    assert fill(CELL.fill(params="w=3 r_in=5"), {"w": 4.0}).holes["params"] == "w=4 r_in=5"
+    with pytest.raises(NetlistError, match="rc: no parameter 'r_n' to sweep; did you mean 'r_m'"):
+        fill(RC, {"r_n": 1.0})
+    with pytest.raises(NetlistError, match="rc: parameter 'r_m' needs a finite number, got nan"):
+        fill(RC, {"r_m": np.nan})
+
+
+# Results -------------------------------------------------------------------------------------------------------------
+
+
+def test_holes_are_swept(two):
+    found = sweep(RC, grid(r_m=[5e2, 1e3], c_m=[1e-6, 2e-6]), STOP, STEP, executor=two)
+    wanted = [charge(STOP, 5e2), charge(STOP, 1e3), charge(STOP, 1e3), charge(STOP, 2e3)]
+    assert [waves["v_m"][-1] for waves in found] == pytest.approx(wanted, abs=1e-4)
+    assert found.units == {"r_m": "Ohm", "c_m": "F", "v_inp": "V", "v_m": "V", "i_in": "A"}
+    assert str(found) == "rc: 4 runs, 4 computed now, 0 failed"
+    time = np.linspace(0, STOP, 5)
+    assert found.signal("v_m", time)[1] == pytest.approx(charge(time, 1e3), abs=1e-4)
+
+
+def test_arguments_of_a_subcircuit_are_swept_and_measured(two):
+    measure = {"v_end": lambda waves: waves["v_m"][-1], "i_in": Facet("mean", "i_in")}
+    found = sweep(CELL, grid(r_out=[1e3, 3e3], w=[1.0, 2.0]), 1e-4, STEP, measure=measure, executor=two)
+    table = found.table()
+    total = table["w"] * 2e3 + table["r_out"]
+    assert table["v_end"] == pytest.approx(table["r_out"] / total, rel=1e-5)
+    assert table["i_in"] == pytest.approx(-1 / total, rel=1e-5)
+    assert list(table) == ["r_out", "w", "v_end", "i_in"] and found.units["v_end"] == "V"
+    assert found.units["w"] == "", "its name says nothing"
+
+
+def test_measures_of_a_signal():
+    time = np.linspace(0, 1, 2001)
+    waves = Waves(time, {"v_m": np.sin(2 * np.pi * 3 * time - 1)})
+    said = {kind: Facet(kind, "v_m")(waves) for kind in KINDS}
+    assert said == pytest.approx(dict(last=-np.sin(1), least=-1, most=1, mean=0, rises=3), abs=1e-3)
+    with pytest.raises(ValueError, match="no measure 'mots'; did you mean 'most'"):
+        Facet("mots", "v_m")
+
+
+def test_a_failure_is_a_hole_in_the_table(two):
+    measure = {"v_end": lambda waves: waves["v_m"][-1] if waves["v_m"][-1] < 0.95 else waves["v_nosuch"]}
+    found = sweep(RC, grid(r_m=[1e3, 5e2, -1e3]), STOP, STEP, measure=measure, executor=two, v_limit=2.0)
+    assert found.table()["v_end"] == pytest.approx([charge(STOP, 1e3), np.nan, np.nan], abs=1e-4, nan_ok=True)
+    assert "measuring its waves failed: KeyError: \"no signal 'v_nosuch'" in str(found.failures[1])
+    assert "more than v_limit = 2 V" in str(found.failures[2]) and len(found.failures) == 2
+
+
+def test_a_dataset_along_runs_and_time(two, tmp_path):
+    found = sweep(RC, grid(r_m=[5e2, 1e3, -1e3]), STOP, STEP, executor=two, v_limit=2.0, store=tmp_path)
+    data = found.to_xarray()
+    assert data.sizes == {"run": 3, "time": 201} and data.r_m.attrs == {"units": "Ohm"} and data.v_m.units == "V"
+    assert data.v_m.sel(time=1e-3, method="nearest").values[:2] == pytest.approx(charge(1e-3, [5e2, 1e3]), abs=1e-4)
+    assert np.isnan(data.v_m[2]).all() and data.time.units == "s"
+    again = Sweep.load(tmp_path)
+    assert again.to_xarray().identical(data) and "v_limit" in str(again.failures[2])
+    with pytest.raises(CosimError, match="no finished run in"):
+        Sweep.load(tmp_path / "empty")
+
+
+def test_a_dataset_of_numbers(two):
+    data = sweep(
+        RC, grid(r_m=[5e2, 1e3]), STOP, STEP, executor=two, measure={"v_end": Facet("last", "v_m")}
+    ).to_xarray()
+    assert data.v_end.dims == ("run",) and set(data.coords) == {"run", "r_m"} and data.v_end.units == "V"
+
+
+def test_without_xarray():
+    code = (
+        "import sys; sys.modules['xarray'] = None\nfrom cosim.sweeping import *\n"
+        "sweep('V1 a 0 1\\nR1 a 0 ${r=1}', grid(r=[1]), 1e-4, 1e-5).to_xarray()"
+    )
+    env = {**os.environ, "PYTHONPATH": ROOT}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert "xarray is not installed: `pip install cosim[xarray]`" in run.stderr and "ImportError" in run.stderr
+
+
+# What is kept --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_computed_twice(two, tmp_path):
+    points, shares = grid(r_m=[5e2, 1e3]), []
+
+    def computed(points=points, netlist=RC, stop=STOP, **asked):
+        return sweep(netlist, points, stop, STEP, executor=two, store=tmp_path, **asked).computed
+
+    assert [computed(), computed(progress=shares.append)] == [2, 0] and shares == [1.0]
+    assert computed(points[::-1]) == 0 and computed(timeout=60) == 0, "neither changes a run"
+    assert computed(points + grid(r_m=[2e3])) == 1 and computed(grid(r_m=[3e3, 3e3])) == 1
+    assert computed(options={"reltol": 1e-5}) == computed(stop=1e-3) == computed(save=("v_m",)) == 2
+    assert computed(netlist=Netlist(RC.text + "R9 m 0 1e6\n", name="rc")) == 2
+    assert computed(v_limit=0.95) == 2 and computed(v_limit=0.95) == 0, "a verdict is kept, too"
+    assert computed() == 0
+
+
+def test_numbers_are_measured_again_when_the_code_changes(two, tmp_path):
+    def computed(**measure):
+        return sweep(RC, grid(r_m=[5e2]), STOP, STEP, executor=two, store=tmp_path, measure=measure).computed
+
+    assert computed(v_a=lambda waves: waves["v_m"][-1]) == 1 and computed(v_a=lambda waves: waves["v_m"][-1]) == 0
+    assert computed(v_a=lambda waves: waves["v_m"][-2]) == 1 and computed(v_b=lambda waves: waves["v_m"][-2]) == 1
+
+
+@pytest.mark.parametrize("k", range(4))
+def test_code_is_told_apart(k):
+    def bound(level, name="v_m"):
+        return [
+            lambda waves: waves[name].max() > level,
+            lambda waves, *, top=level: waves[name].max() > top,
+            lambda waves, top=level: waves[name].max() in {"a", "b", top},
+            lambda waves: (lambda x: x > level)(waves[name]),
+        ][k]
+
+    one, same, other, third = (Measures({"w": bound(*x)}).sha256() for x in ((1.0,), (1.0,), (2.0,), (1.0, "v_s")))
+    assert one == same != other and third not in (one, other)
+
+
+def test_fingerprints_outlive_the_process():
+    code = (
+        "from cosim.sweeping import Facet\nfrom cosim.sweeping.measures import Measures\n"
+        "print(Measures({'w_a': lambda waves: 'v_m' in {'v_m', 'v_s', 'x'}, 'b': Facet('last', 'v_m')}).sha256())"
+    )
+    said = set()
+    for seed in "1", "2":
+        env = {**os.environ, "PYTHONPATH": ROOT, "PYTHONHASHSEED": seed}
+        said.add(subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, check=True).stdout)
+    assert len(said) == 1
+
+
+def test_a_missing_ngspice_is_said_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", str(tmp_path / "libngspice.so"))
+    with pytest.raises(SimulationError, match="rc: ngspice's shared library is missing"):
+        sweep(RC, grid(r_m=[5e2]), STOP, STEP, workers=1)
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cli(capsys, tmp_path, monkeypatch):
+    """Runs the command in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words, times=("--stop", "6ms", "--step", "20us")):
+        code = answer(["sweep", *map(str, words), *times])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_the_command_goes_on_where_it_stopped(cli, tmp_path):
+    words = ["bench_felif", "--grid", "v_th=1,2.5", "--sigma", "i_dsc=10%", "--seed", 3, "--measure", "most:v_m"]
+    words += ["--measure", "rises:v_spk", "--out", "runs/s", "--json"]
+    first = json.loads(cli(*words, "--monte-carlo", 2)[1])
+    code, out, err = cli(*words, "--monte-carlo", 3)
+    facts = json.loads(out)
+    assert (code, err) == (0, "") and (first["computed"], facts["computed"], facts["runs"]) == (4, 2, 6)
+    table = np.genfromtxt(tmp_path / "runs/s/table.csv", delimiter=",", names=True)
+    assert table["v_th"].tolist() == [1.0] * 3 + [2.5] * 3
+    assert table["i_dsc"][:3] == pytest.approx([draw(k, 3, x=Normal(1e-11, 1e-12))["x"] for k in range(3)], rel=1e-6)
+    assert table["v_m_most"][:3] == pytest.approx(1.0, abs=2e-3) and (table["v_m_most"][3:] > 1.05).all()
+
+
+def test_the_command_keeps_waves_and_says_what_failed(cli, tmp_path):
+    (tmp_path / "rc.cir").write_text("* an RC\nVin inp 0 1e3\nR1 inp m ${r_m}\nC1 m 0 1e-6\n")
+    code, out, err = cli("rc.cir", "--grid", "r_m=1e3,1e9", "--save", "v_m", "--out", "s")
+    assert (code, err) == (1, "") and out.startswith("rc: 2 runs, 2 computed now, 1 failed\n") and "s/table.csv" in out
+    assert set(Sweep.load("s")[1].signals) == {"v_m"}
+    assert "v_m reaches 997" in (tmp_path / "s/table.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        ((), "a sweep needs --grid v_th=2.4,2.5, or --monte-carlo"),
+        (("--monte-carlo", 3), "--monte-carlo and --sigma belong together"),
+        (("--grid", "v_th"), "'v_th' says no value; write name=value"),
+        (("--grid", "v_th=2.4,x"), "v_th: could not convert string to float: 'x'; write plain SI numbers"),
+        (("--grid", "v_ht=2.4"), "bench_felif: no parameter 'v_ht' to sweep; did you mean 'v_th'"),
+        (("--monte-carlo", 3, "--sigma", "drive=1%"), "--sigma drive: the netlist gives it no number to spread around"),
+        (("--grid", "v_th=1", "--measure", "mots:v_m"), "no measure 'mots'; did you mean 'most'"),
+        (("--grid", "v_th=1", "--grid", "v_th=2"), "cross: v_th is in two sets"),
+    ],
+)
+def test_bad_words_get_one_sentence(cli, words, sentence):
+    code, out, err = cli("bench_felif", *words)
+    assert (code, out) == (2, "") and err.startswith("cosim: ") and len(err.splitlines()) == 1
+    assert sentence in err
+
+
+def test_the_room_shows_its_names():
+    assert all(getattr(cosim.sweeping, name) for name in cosim.sweeping.__all__)
