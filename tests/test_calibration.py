@@ -11,10 +11,10 @@ import torch
 
 import cosim.calibration.membrane as membrane
 from cosim.calibration import fit
+from cosim.calibration.hysteresis import Hysteresis
 from cosim.calibration.membrane import Membrane
 from cosim.calibration.parameters import Search
 from cosim.calibration.residuals import Spans, apart, in_phase, noise
-from cosim.calibration.hysteresis import Hysteresis
 from cosim.card import Card
 from cosim.device import Device
 from cosim.devices import VCM

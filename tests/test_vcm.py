@@ -1,11 +1,10 @@
-"""VCM cell: reference numbers of the published equations; torch, fused kernel and ngspice against each other.
+"""VCM cell: reference numbers of the published equations, torch and the fused kernel against each other.
 
 Reference times: LSODA on the same equations, two digits. One number is corrected here: the SET voltage of the sweep
 at 1 V/s is -0.590 V (three integrators and ngspice in the limit of small steps agree), not -0.593 V.
 """
 
 import math
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -14,11 +13,13 @@ import torch
 
 from cosim.devices import VCM
 from cosim.devices.vcm import State
-from cosim.kernels.vcm import Trace, simulate_vcm, switching_time
-from cosim.netlist import Netlist
-from cosim.spice import simulate
+from cosim.kernels.vcm import simulate_vcm, switching_time
 from cosim.waves import Waves
 
+READS = {  # (read [V], N [1e26 per m^3]): resistance [Ohm] at 293 K
+    (0.2, 0.008): 65.7e3, (-0.2, 0.008): 105e3, (0.2, 0.05): 11.7e3, (0.2, 0.1): 6.58e3, (0.2, 0.3): 3.24e3,
+    (0.2, 1.0): 2.09e3, (0.2, 5.0): 1.70e3, (0.2, 20.0): 1.62e3,
+}  # fmt: skip
 FRESH, FULL = VCM(n_init=0.0081e26), VCM(n_init=19.9e26)
 SET, RESET = 10e26, 1e26
 PULSES = {  # (rth, pulse [V]): time [s]; SET from .0081 to 10, RESET from 19.9 to 1, in 1e26 per m^3
@@ -29,12 +30,12 @@ PULSES = {  # (rth, pulse [V]): time [s]; SET from .0081 to 10, RESET from 19.9 
     (1e7, -0.6): 0.258, (1e7, -0.8): 0.28e-3, (1e7, -1.0): 0.69e-6, (1e7, -1.2): 11.35e-9,
     (1e7, 0.8): 288.0, (1e7, 1.0): 1.7, (1e7, 1.2): 24e-3, (1e7, 1.5): 0.18e-3,
 }  # fmt: skip
-IN_SPICE = [(15.72e6, -0.6), (15.72e6, -1.0), (15.72e6, -1.2), (15.72e6, 0.8), (15.72e6, 1.2), (15.72e6, 1.5),
-            (1e7, -0.8), (1e7, -1.2), (1e7, 1.2)]  # fmt: skip
 SWEEPS = {  # rth: SET [V], I(-1.5 V), peak of the RESET current [A], its voltage, peak temperature [K]
     15.72e6: (-0.590, -0.867e-3, 0.554e-3, 0.920, 2927.0),
     1e7: (-0.664, -0.872e-3, 0.683e-3, 1.157, 1903.0),
 }
+CURRENTS = {0.5: -5.7e-6, 2.5: -313e-6, 3.2: 123.5e-6, 4.5: 23.7e-6, 5.8: 3.05e-6}
+"""Of the sweep [A], by time [s]: -0.5 V before and after SET, 0.2 V before RESET, 1.5 V and 0.2 V after it."""
 TRIANGLE = [0, 1.5, 4.5, 6], [0, -1.5, 1.5, 0]
 
 
@@ -64,10 +65,8 @@ def swept() -> dict[float, Waves]:
 
 
 def test_read_resistances() -> None:
-    n = torch.tensor([0.008, 0.05, 0.1, 0.3, 1.0, 5.0, 20.0], dtype=torch.float64) * 1e26
-    expected = [65.7e3, 11.7e3, 6.58e3, 3.24e3, 2.09e3, 1.70e3, 1.62e3]
-    assert (1 / VCM().conductance(n)).tolist() == pytest.approx(expected, rel=5e-3)
-    assert float(1 / VCM().conductance(n[0], v_read=-0.2)) == pytest.approx(105e3, rel=5e-3)
+    v, n = (torch.tensor(x, dtype=torch.float64) for x in zip(*READS))
+    assert (1 / VCM().conductance(1e26 * n, v)).tolist() == pytest.approx(list(READS.values()), rel=5e-3)
 
 
 def test_resistances_in_series() -> None:
@@ -172,8 +171,8 @@ def test_set_voltage_in_the_limit() -> None:
 
 
 def test_sweep_currents(swept: dict) -> None:
-    time, expected = [0.5, 2.5, 3.2, 4.5, 5.8], [-5.7e-6, -313e-6, 123.5e-6, 23.7e-6, 3.05e-6]
-    assert swept[15.72e6].at("i_cell", np.array(time)) == pytest.approx(expected, rel=0.01)
+    currents = swept[15.72e6].at("i_cell", np.array(list(CURRENTS)))
+    assert currents == pytest.approx(list(CURRENTS.values()), rel=0.01)
 
 
 def test_temperature_is_the_heat_of_the_filament(swept: dict) -> None:
@@ -293,46 +292,6 @@ def test_gradients_of_a_step(v: float, n: float, temp: float, dt: float, which: 
         return getattr(loose(x).step(State(x["n"], x["temp"]), x["v"], dt), which)
 
     check_gradients(after, numbers(True) | state, rel=1e-6)
-
-
-# --- ngspice ----------------------------------------------------------------------------------------------------
-
-
-def test_arguments_of_the_subcircuit_are_the_fields() -> None:
-    text = Netlist.load("vcm").text.replace("\n+", " ")
-    words = re.search(r"\.subckt vcm ae oe x kk params:(.*)", text)[1].split()
-    arguments = {name: float(value) for name, value in (word.split("=") for word in words)}
-    assert list(arguments) == list(VCM.params())
-    assert arguments == pytest.approx(VCM().values, rel=1e-12)
-
-
-@pytest.mark.parametrize("rth", SWEEPS)
-def test_sweep_in_ngspice(rth: float) -> None:
-    waves = simulate(Netlist.load("bench_vcm").fill(params=f"rth={rth} tau_th=1e-06"), stop=6, step=5e-3)
-    assert marks(waves) == pytest.approx(SWEEPS[rth], rel=0.01)
-
-
-def test_sweep_in_ngspice_is_the_kernels() -> None:
-    """Away from the two jumps, where a difference of a millivolt is all of the current."""
-    w = simulate(Netlist.load("bench_vcm"), stop=6, step=5e-3)
-    trace = Trace(*(x[:, 0] for x in simulate_vcm(VCM(), w.time, w["v_cell"])))
-    same = np.abs(w["v_x"] - np.log(trace.n / 1e26)) < 0.01
-    seconds = np.sum(np.diff(w.time)[same[1:] & same[:-1]])
-    assert seconds > 5.9
-    assert w["i_cell"][same] == pytest.approx(trace.current[same], rel=0.02, abs=1e-6)
-
-
-@pytest.mark.parametrize(("rth", "v"), IN_SPICE)
-def test_switching_times_in_ngspice(rth: float, v: float) -> None:
-    cell, goal = (FRESH, SET) if v < 0 else (FULL, RESET)
-    expected = PULSES[rth, v]
-    bench = Netlist.load("bench_vcm_pulse")
-    bench = bench.fill(v_pulse=v, n_init=cell.n_init, t_edge=expected / 1000, params=f"rth={rth}")
-    waves = simulate(bench, stop=1.3 * expected, step=expected / 50)
-    level, side = math.log(goal / 1e26), -math.copysign(1, v)
-    crossing = Waves(waves.time, {"v_x": side * waves["v_x"]}).crossings("v_x", side * level)
-    assert crossing[0] == pytest.approx(expected, rel=0.05)
-    assert crossing[0] == pytest.approx(pulse_time(rth, v), rel=0.02)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------

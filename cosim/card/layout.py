@@ -45,7 +45,8 @@ FACTS = ("statistics", "versions", "notes", "traces")
 """Groups of numbers, texts and arrays by name."""
 
 _PUBLIC = {name: getattr(house, name) for house in (devices, neurons) for name in house.__all__}
-KINDS = {name: kind for name, kind in _PUBLIC.items() if issubclass(kind, Device) and hasattr(kind, "stem")}
+_TYPES = {name: kind for name, kind in _PUBLIC.items() if isinstance(kind, type) and issubclass(kind, Device)}
+KINDS = {name: kind for name, kind in _TYPES.items() if hasattr(kind, "stem")}
 """Devices that a file can hold, by the name of their class."""
 
 

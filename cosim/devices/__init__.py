@@ -1,7 +1,23 @@
-"""Two-terminal devices: parameters, a current and one time step each."""
+"""Two-terminal devices: parameters, a current and a time step; and how cells differ, from each other and in time."""
 
+from cosim.devices import closedform, vacancies
+from cosim.devices.cycles import Cycles
 from cosim.devices.fecap import FeCap, FeFilm
 from cosim.devices.heracles import Heracles
+from cosim.devices.vacancies import ReadNoise
+from cosim.devices.variability import Spread, draw_cells, draw_cycles
 from cosim.devices.vcm import VCM
 
-__all__ = ["FeCap", "FeFilm", "Heracles", "VCM"]
+__all__ = [
+    "Cycles",
+    "FeCap",
+    "FeFilm",
+    "Heracles",
+    "ReadNoise",
+    "Spread",
+    "VCM",
+    "closedform",
+    "draw_cells",
+    "draw_cycles",
+    "vacancies",
+]

@@ -148,19 +148,29 @@ class VCM(Device):
         """d ln N/dt [1/s] and dT/dt [K/s] at a voltage [V] [2], each (cells)."""
         v, n, temp = torch.broadcast_tensors(*map(_real, (v, n, temp)))
         i = self.current(v, n, temp)
-        v_inside = v - i * (self.r_wires + self.r_cubic * i**2)
-        back = v < 0
-        field = torch.where(back, i * self.r_disc_n / n / self.l_disc, v_inside / self.l_cell)
-        rth = torch.where(back, 1.0, _real(self.w_rth_reset)) * self.rth_set
-        return self._hopping(field, n, temp, back), (self.temp_0 + rth * i * v_inside - temp) / self.tau_th
+        return self.hopping(v, i, n, temp), (self.heated(v, i) - temp) / self.tau_th
 
-    def _hopping(self, field, n, temp, back):
+    def heated(self, v: Value, i: Value) -> torch.Tensor:
+        """Temperature [K] at which the filament settles under a voltage [V] and its current [A] [2], (cells)."""
+        v, i = _real(v), _real(i)
+        rth = torch.where(v < 0, 1.0, _real(self.w_rth_reset)) * self.rth_set
+        return self.temp_0 + rth * i * self._inside(v, i)
+
+    def hopping(self, v: Value, i: Value, n: Value, temp: Value) -> torch.Tensor:
+        """d ln N/dt [1/s] at a voltage [V], its current [A], a density and a temperature [K] [2], (cells)."""
+        v, i, n, temp = map(_real, (v, i, n, temp))
+        back = v < 0
+        field = torch.where(back, i * self.r_disc_n / n / self.l_disc, self._inside(v, i) / self.l_cell)
         vt = K_B * temp.clamp(*TEMPS)
         g = (self.hop_field * field).clamp(-HOP_LIMIT, HOP_LIMIT)
         barrier = self.v_hop * (torch.sqrt(1 - g**2) + g * torch.asin(g))
         net = 2 * torch.exp(-barrier / vt) * torch.sinh(self.v_hop * math.pi / 2 * g / vt)
         room = (1 - torch.where(back, n / self.n_max, self.n_min / n) ** 10).clamp(min=0)
         return -self.d_hop * self.nu_0 / self.l_disc * (self.n_plug / n + 1) / 2 * net * room
+
+    def _inside(self, v, i):
+        """Voltage [V] over the filament: all but the wires."""
+        return v - i * (self.r_wires + self.r_cubic * i**2)
 
     def conductance(self, n: Value, v_read: Value = 0.2, temp: Value | None = None) -> torch.Tensor:
         """Current over voltage [S] of a steady read at ambient temperature (or `temp` [K]), (cells).
