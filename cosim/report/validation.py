@@ -2,18 +2,18 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
 from cosim.card import Card
 from cosim.card.card import software
-from cosim.cosimulation import Recording, cosimulate, neuron_names, observe
+from cosim.cosimulation import Recording, cosimulate, neuron_names, ngspice, observe, remembered
 from cosim.deck import conductances
 from cosim.netlist import Netlist
 from cosim.network import Network
 from cosim.report.comparison import TOLERANCE, compare
+from cosim.report.gallery import Gallery
 from cosim.report.report import Loss, Report
 from cosim.report.verdict import Thresholds
 from cosim.spice import capabilities
@@ -31,8 +31,10 @@ def validate(
     stimulus: Stimulus,
     *,
     driven: bool = True,
+    whole: bool = False,
     cards: Sequence[Card] = (),
     benches: Sequence[Waves] = (),
+    galleries: Sequence[Gallery] = (),
     histories: Mapping[str, History] | None = None,
     tolerance: float = TOLERANCE,
     thresholds: Thresholds | None = None,
@@ -47,8 +49,10 @@ def validate(
         stimulus: 0 or 1, (time, channel); or a piece of a task; of several pieces the first is taken, and the
             report says so.
         driven: also run the deck with torch's spikes on its spike rows, where one flipped spike stays one.
+        whole: all neurons in one ngspice run, instead of one run each; see `cosimulate`.
         cards: of the devices, to be shown.
         benches: waveforms that the cards were fitted to, to be shown.
+        galleries: the devices' characteristic curves, to be shown.
         histories: learning curves by name, to be shown.
         tolerance: within which two spikes of a neuron may be the same one [s].
         thresholds: of the verdict.
@@ -62,7 +66,7 @@ def validate(
     """
     piece, words = _piece(stimulus)
     round_trip = _round_trip(network, deck)
-    recordings = _recordings(network, deck, piece.inputs, driven, progress or (lambda name, share: None))
+    recordings = _recordings(network, deck, piece.inputs, driven, whole, progress or (lambda name, share: None))
     first = recordings["torch"]
     others = {name: compare(first, x, tolerance) for name, x in recordings.items() if x is not first}
     targets = piece.targets if piece.targets.numel() else None
@@ -81,6 +85,7 @@ def validate(
         thresholds=thresholds or Thresholds(),
         cards=tuple(cards),
         benches=tuple(benches),
+        galleries=tuple(galleries),
         histories=dict(histories or {}),
         provenance=versions | {"deck sha256": deck.sha256()} | dict(provenance or {}),
     )
@@ -109,18 +114,27 @@ def _piece(stimulus: Stimulus) -> tuple[Piece, str]:
     return piece, f"{words}; the first of {len(stimulus)} pieces" if len(stimulus) > 1 else words
 
 
-def _recordings(network, deck, inputs, driven, progress) -> dict[str, Recording]:
-    """Torch first, then ngspice running free and driven, at the same time."""
+def _recordings(network, deck, inputs, driven, whole, progress) -> dict[str, Recording]:
+    """Torch first, then ngspice running free and driven; by parts the two have most runs in common."""
     true = observe(network, inputs)
-    given = {"ngspice": None} | ({"ngspice, driven": true} if driven else {})
-    with ThreadPoolExecutor(len(given)) as pool:
-        runs = {
-            name: pool.submit(
-                cosimulate, network, inputs, deck=deck, driven=spikes, progress=functools.partial(progress, name)
-            )
-            for name, spikes in given.items()
-        }
-        return {"torch": true} | {name: run.result() for name, run in runs.items()}
+    stop = (len(inputs) + 1) * network.t_frame
+    run = remembered(
+        lambda decks: ngspice(decks, stop, timeout=1800.0, progress=functools.partial(progress, "ngspice"))
+    )
+    found = {"torch": true}
+    for name, spikes in {"ngspice": None, **({"ngspice, driven": true} if driven else {})}.items():
+        told = functools.partial(progress, name)
+        found[name] = cosimulate(
+            network,
+            inputs,
+            deck=deck,
+            driven=spikes,
+            whole=whole,
+            guess=true,
+            run=None if whole else run,
+            progress=told,
+        )
+    return found
 
 
 def _loss(recording: Recording, targets: torch.Tensor) -> Loss:

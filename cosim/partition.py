@@ -1,0 +1,209 @@
+"""A network's deck cut where no current flows back, and its parts simulated side by side.
+
+    currents of the frames ─ neuron ─ its spikes          one ngspice run a neuron: nobody else's spikes cut its steps
+          └──── cells of the deck, columns at 0 V ────┘
+
+A column is held at 0 V and a row is driven by an ideal source, so a neuron sees the others only through the frames in
+which they drive its rows. All runs begin with guessed spikes, those of the torch twin. Then each neuron whose current
+turns out different from what it was given is run again, until none does (waveform relaxation): the guess saves time
+and decides nothing. A spike acts one frame later, so that every round settles at least one more frame.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cosim.deck import conductances, staircase
+from cosim.errors import NetlistError
+from cosim.netlist import Netlist
+from cosim.waves import Waves
+
+SAME = 1e-9
+"""Two currents closer than this share of the largest are the same."""
+
+_KINDS = [
+    (kind, re.compile(pattern, re.I))
+    for kind, pattern in {
+        "common": r"\.options\b|vclk clk 0 pulse",
+        "input": r"vin\d+ in\d+ 0 ",
+        "column": r"v(?P<a>[pn]\d+_\d+) (?P=a) 0 dc 0$",
+        "cell": r"r(?P<a>[pn]\d+_\d+)_\d+ (?:in\d+|row\d+_\d+) (?P=a) [-+.\de]+$",
+        "mirror": r"bcol(?P<a>\d+_\d+) 0 col(?P=a) i = (?P<gain>[-+.\de]+)\*\(i\(vp(?P=a)\)-i\(vn(?P=a)\)\)$",
+        "ammeter": r"vsynapse(?P<a>\d+_\d+) col(?P=a) syn(?P=a) dc 0$",
+        "neuron": r"xn(?P<a>\d+_\d+) syn(?P=a) clk spk(?P=a) m(?P=a) s(?P=a) (?P<model>\w+) ",
+        "replay": r"vreplay\d+_\d+ replay\d+_\d+ 0 ",
+        "row": r"brow(?P<a>\d+_\d+) row(?P=a) 0 v = 1\*(?P<volts>[-+.\de]+)\*v\(spk(?P=a)\)\+0\*v\(replay(?P=a)\)$",
+        "output": r"bout\d+ out\d+ 0 v = |rout\d+ out\d+ 0 ",
+    }.items()
+]
+
+
+class Neuron(NamedTuple):
+    """One neuron of the deck, its ammeter before it.
+
+    Attributes:
+        name: as in the deck, `0_3` for neuron 3 of layer 0.
+        text: its lines.
+        gain: of its mirror, current in over column current.
+    """
+
+    name: str
+    text: str
+    gain: float
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A deck in pieces.
+
+    Attributes:
+        common: options and clock; `models`: the subcircuits.
+        layers: neurons of every hidden layer.
+        weights: current into each neuron over the voltage of each of its rows [S], one (neuron, row) a layer.
+        readout: lines of the last crossbar and its amplifiers.
+        inputs: how many input rows there are.
+        v_read: voltage of a driven row [V].
+    """
+
+    common: str
+    models: str
+    layers: tuple[tuple[Neuron, ...], ...]
+    weights: tuple[np.ndarray, ...]
+    readout: str
+    inputs: int
+    v_read: float
+
+    @property
+    def neurons(self) -> list[Neuron]:
+        """All of them, layer by layer."""
+        return [neuron for layer in self.layers for neuron in layer]
+
+    def currents(self, inputs: np.ndarray, spikes: np.ndarray) -> np.ndarray:
+        """Current into every neuron in every frame and the one after them [A], (frames + 1, neuron).
+
+        Args:
+            inputs: 0 or 1, (frames, channel).
+            spikes: whether a neuron fired in a frame, (frames, neuron).
+        """
+        below = np.vstack([inputs, np.zeros((1, inputs.shape[1]))])
+        late = np.vstack([np.zeros((1, spikes.shape[1])), spikes])
+        edges = np.cumsum([len(layer) for layer in self.layers])[:-1]
+        found = []
+        for own, weight in zip(np.split(late, edges, axis=1), self.weights, strict=True):
+            rows = np.hstack([below, own])[:, : weight.shape[1]]
+            found.append(self.v_read * rows @ weight.T)
+            below = own
+        return np.hstack(found)
+
+    def alone(self, number: int, current: np.ndarray, t_frame: float) -> Netlist:
+        """One neuron with its current as a source [A], (frames + 1,)."""
+        one = self.neurons[number]
+        text = f"{self.common}\nIpart 0 col{one.name} ${{drive}}\n{one.text}\n{self.models}\n"
+        return Netlist(text, name=f"neuron {one.name}").drive("drive", *staircase(current, t_frame))
+
+    def amplifiers(self, spikes: np.ndarray, t_frame: float) -> Netlist:
+        """The last crossbar and its amplifiers, the rows driven by the last layer's spikes, (frames, neuron)."""
+        names = [neuron.name for neuron in self.layers[-1]]
+        sources = [f"Vrow{name} row{name} 0 ${{row_{name}}}" for name in names]
+        part = Netlist("\n".join([self.common, *sources, self.readout]) + "\n", name="readout")
+        late = self.v_read * np.vstack([np.zeros(len(names)), spikes])
+        for name, volts in zip(names, late.T, strict=True):
+            part = part.drive(f"row_{name}", *staircase(volts, t_frame))
+        return part
+
+
+def cut(deck: Netlist) -> Parts:
+    """The parts of a deck that `export` wrote, as it is now: whoever changed a neuron's value meets it here.
+
+    Raises:
+        NetlistError: for a line of any other kind, since current might flow back through it.
+    """
+    top, models = _split(deck)
+    found: dict[str, list[tuple[str, re.Match]]] = {kind: [] for kind, _ in _KINDS}
+    for line in top:
+        kind, match = next(((k, m) for k, p in _KINDS if (m := p.match(line))), (None, None))
+        if match is None:
+            raise NetlistError(
+                f"{deck.name}: {line[:60]!r} cannot be cut from the rest, current may flow back; "
+                "cosimulate it whole (whole=True), or export the network anew"
+            )
+        found[kind].append((line, match))
+    bars = conductances(deck)
+    gains = {match["a"]: float(match["gain"]) for _, match in found["mirror"]}
+    texts = {match["a"]: line for line, match in found["ammeter"]}
+    layers = [[] for _ in bars[:-1]]
+    for line, match in found["neuron"]:
+        name = match["a"]
+        layers[int(name.split("_")[0])].append(Neuron(name, f"{texts[name]}\n{line}", gains[name]))
+    scale = [np.array([neuron.gain for neuron in layer])[:, None] for layer in layers]
+    readout = [line for kind in ("column", "cell") for line, match in found[kind] if _bar(match) == len(layers)]
+    return Parts(
+        common="\n".join(line for line, _ in found["common"]),
+        models=models,
+        layers=tuple(map(tuple, layers)),
+        weights=tuple(gain * (plus - minus) for gain, (plus, minus) in zip(scale, bars)),
+        readout="\n".join([*readout, *(line for line, _ in found["output"])]),
+        inputs=len(found["input"]),
+        v_read=float(found["row"][0][1]["volts"]),
+    )
+
+
+def relax(
+    parts: Parts,
+    inputs: np.ndarray,
+    guess: np.ndarray,
+    t_frame: float,
+    run: Callable[[list[Netlist]], list[Waves]],
+    free: bool = True,
+) -> tuple[np.ndarray, list[Waves], list[int]]:
+    """Simulate the neurons until the spikes that come out are those that went in.
+
+    Args:
+        parts: of the deck.
+        inputs: 0 or 1, (frames, channel).
+        guess: spikes to begin with, (frames, neuron).
+        t_frame: length of a frame [s].
+        run: decks to waves, in order.
+        free: whether spikes that come out go in again; if not, all rows keep the guess (the driven comparison).
+
+    Returns:
+        Spikes, (frames, neuron), the waves of each neuron, and how many were run in each round.
+    """
+    spikes, rounds = guess.astype(float), []
+    given = parts.currents(inputs, spikes)
+    stale, waves = np.arange(given.shape[1]), [None] * given.shape[1]
+    while stale.size:
+        for n, found in zip(stale, run([parts.alone(n, given[:, n], t_frame) for n in stale]), strict=True):
+            waves[n] = found
+            spikes[:, n] = fired(found, parts.neurons[n].name, t_frame, len(inputs))
+        rounds.append(stale.size)
+        wanted = parts.currents(inputs, spikes) if free else given
+        stale = np.flatnonzero((np.abs(wanted - given) > SAME * np.abs(given).max()).any(0))
+        given = wanted
+    return spikes, waves, rounds
+
+
+def fired(waves: Waves, name: str, t_frame: float, frames: int) -> np.ndarray:
+    """Whether a neuron fired in each frame, from its output in the middle of the next, (frames,)."""
+    return waves.at(f"v_spk{name}", (np.arange(frames) + 1.5) * t_frame) > 0.5
+
+
+def _split(deck: Netlist) -> tuple[list[str], str]:
+    """Lines of the top level, each whole, and the text of the subcircuits."""
+    text = re.sub(r"\n\+", " ", deck.render())
+    models = re.findall(r"^\.subckt\b.*?^\.ends\b.*?$", text, re.I | re.M | re.S)
+    return list(_plain(re.sub(r"^\.subckt\b.*?^\.ends\b.*?$", "", text, flags=re.I | re.M | re.S))), "\n".join(models)
+
+
+def _plain(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        line = " ".join(line.split())
+        if line and not line.startswith("*"):
+            yield line
+
+
+def _bar(match: re.Match) -> int:
+    return int(match["a"][1:].split("_")[0])
