@@ -79,43 +79,53 @@ def frame(
     return v, p, z, top
 
 
-def _frame(table, v, p, z, hold, i_in, dt, steps, top):
-    count = v.size
-    for b in prange((count + BLOCK - 1) // BLOCK):
-        first = b * BLOCK
-        many = min(BLOCK, count - first)
-        wide = (many + 7) // 8 * 8
-        c = np.ones((table.shape[0], wide))
-        x = np.zeros((5, wide))  # v, p, free, i_in, top
-        for k in range(many):
-            c[:, k] = table[:, first + k]
-            x[0, k], x[1, k], x[3, k], x[4, k] = v[first + k], p[first + k], i_in[first + k], v[first + k]
-            x[2, k] = 1.0 if z[first + k] + hold[first + k] == 0 else 0.0
-        for _ in range(steps):
-            for k in range(wide):
-                old_v, old_p = x[0, k], x[1, k]
-                field = c[0, k] * old_v - c[1, k] * old_p
-                log_act = c[4, k] * (c[3, k] - log2(abs(field) + c[5, k]))
-                rate = exp2(c[2, k] - exp2(min(log_act, 12.0)) / LN2)
-                goal = c[6, k] if field > 0 else -c[6, k]
-                new_p = min(max(old_p + dt * rate * (goal - old_p), -c[6, k]), c[6, k])
-                leak = tanh(old_v / V_SIGN) * (c[9, k] * (exp2(old_v * c[10, k] / LN2) - 1) + c[11, k])
-                new_v = old_v + (dt * (x[3, k] - leak) - c[7, k] * (new_p - old_p)) * c[8, k]
-                new_v = min(max(new_v, -V_LIMIT), V_LIMIT)
-                free = x[2, k] > 0
-                x[0, k] = new_v if free else old_v
-                x[1, k] = new_p if free else old_p
-                x[4, k] = max(x[4, k], x[0, k])
-                x[2, k] = 1.0 if free and not new_v >= c[12, k] else 0.0  # this way round NaN is no spike
-        for k in range(many):
-            if z[first + k] + hold[first + k] == 0 and x[2, k] == 0:
-                z[first + k] = 1.0
-            v[first + k], p[first + k], top[first + k] = x[0, k], x[1, k], x[4, k]
-
-
 _FAST = dict(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-_one_by_one = njit(**_FAST)(_frame)
-_side_by_side = njit(parallel=True, **_FAST)(_frame)
+
+
+@njit(**_FAST)
+def _block(b, table, v, p, z, hold, i_in, dt, steps, top):
+    """One block of lanes through the frame."""
+    count, first = v.size, b * BLOCK
+    many = min(BLOCK, count - first)
+    wide = (many + 7) // 8 * 8
+    c = np.ones((table.shape[0], wide))
+    x = np.zeros((5, wide))  # v, p, free, i_in, top
+    for k in range(many):
+        c[:, k] = table[:, first + k]
+        x[0, k], x[1, k], x[3, k], x[4, k] = v[first + k], p[first + k], i_in[first + k], v[first + k]
+        x[2, k] = 1.0 if z[first + k] + hold[first + k] == 0 else 0.0
+    for _ in range(steps):
+        for k in range(wide):
+            old_v, old_p = x[0, k], x[1, k]
+            field = c[0, k] * old_v - c[1, k] * old_p
+            log_act = c[4, k] * (c[3, k] - log2(abs(field) + c[5, k]))
+            rate = exp2(c[2, k] - exp2(min(log_act, 12.0)) / LN2)
+            goal = c[6, k] if field > 0 else -c[6, k]
+            new_p = min(max(old_p + dt * rate * (goal - old_p), -c[6, k]), c[6, k])
+            leak = tanh(old_v / V_SIGN) * (c[9, k] * (exp2(old_v * c[10, k] / LN2) - 1) + c[11, k])
+            new_v = old_v + (dt * (x[3, k] - leak) - c[7, k] * (new_p - old_p)) * c[8, k]
+            new_v = min(max(new_v, -V_LIMIT), V_LIMIT)
+            free = x[2, k] > 0
+            x[0, k] = new_v if free else old_v
+            x[1, k] = new_p if free else old_p
+            x[4, k] = max(x[4, k], x[0, k])
+            x[2, k] = 1.0 if free and not new_v >= c[12, k] else 0.0  # this way round NaN is no spike
+    for k in range(many):
+        if z[first + k] + hold[first + k] == 0 and x[2, k] == 0:
+            z[first + k] = 1.0
+        v[first + k], p[first + k], top[first + k] = x[0, k], x[1, k], x[4, k]
+
+
+@njit(**_FAST)
+def _one_by_one(table, v, p, z, hold, i_in, dt, steps, top):
+    for b in range((v.size + BLOCK - 1) // BLOCK):
+        _block(b, table, v, p, z, hold, i_in, dt, steps, top)
+
+
+@njit(parallel=True, **_FAST)
+def _side_by_side(table, v, p, z, hold, i_in, dt, steps, top):
+    for b in prange((v.size + BLOCK - 1) // BLOCK):
+        _block(b, table, v, p, z, hold, i_in, dt, steps, top)
 
 
 def _plain(value) -> np.ndarray:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from cosim.kernels.junction import COLD, Cell, rates
+from cosim.kernels.junction import CLOSE, COLD, Cell, Half, Slopes, rates, slopes
 
 # [1]: gamma, stage couplings a and c, stage times, weights of the time derivative, continuous output
 _GAMMA = 0.25
@@ -37,37 +37,22 @@ _DENSE = np.array([
     [-0.6762803392801253, 6.087714651680015, 16.43084320892478, 24.76722511418386, -6.594389125716872],
 ])  # fmt: skip
 
-H_LEAST = 1e-24
-"""Step [s] that is taken whatever its error: shorter than any physics here."""
+LEAP = 2.0
+"""Longest step over the time in which a runaway grows by e: a linearly implicit step beyond it damps what grows."""
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_jit
-def _jacobian(cell, v, slope, y, f, guess):
-    """Differences of the rates: by ln N, by T and by time along the voltage's ramp."""
-    # ln N steps away from the bound ahead, where the rates end with a corner
-    dx, dtemp = math.copysign(1e-7, v), 1e-7 * max(y[1], COLD)
-    fx = rates(cell, v, y[0] + dx, y[1], guess)
-    ft = rates(cell, v, y[0], y[1] + dtemp, guess)
-    xt = tt = 0.0
-    if slope != 0:
-        dv = math.copysign(1e-7 * max(abs(v), 1e-3), slope)
-        fv = rates(cell, v + dv, y[0], y[1], guess)
-        xt, tt = (fv[0] - f[0]) / dv * slope, (fv[1] - f[1]) / dv * slope
-    return (fx[0] - f[0]) / dx, (ft[0] - f[0]) / dtemp, (fx[1] - f[1]) / dx, (ft[1] - f[1]) / dtemp, xt, tt
-
-
-@_jit
-def _attempt(cell, y, v, slope, h, f, jac, u):
+def _attempt(cell, half, y, v, slope, h, close, f, u):
     """One step of Rodas4 from y = (ln N, T): fills the stages u (6, 2); the state and junction after it."""
-    xx, xy, yx, yy, xt, yt = jac
-    xx, yy, xy, yx = 1 / (_GAMMA * h) - xx, 1 / (_GAMMA * h) - yy, -xy, -yx
-    det = xx * yy - xy * yx
-    z0, z1, s = y[0], y[1], f[3]
+    per_h = 1 / h
+    xx, yy, xy, yx = per_h / _GAMMA - f.dx_x, per_h / _GAMMA - f.dtemp_temp, -f.dx_temp, -f.dtemp_x
+    scale = 1 / (xx * yy - xy * yx)
+    xx, yy, xy, yx = xx * scale, yy * scale, xy * scale, yx * scale
+    xt, yt = f.dx_v * slope * h, f.dtemp_v * slope * h
+    z0, z1, s, f0, f1 = y[0], y[1], f.s, f.dx, f.dtemp
     for k in range(6):
-        if k == 0:
-            f0, f1 = f[0], f[1]
-        else:
+        if k > 0:
             if k < 5:
                 z0, z1 = y[0], y[1]
                 for j in range(k):
@@ -76,28 +61,65 @@ def _attempt(cell, y, v, slope, h, f, jac, u):
             else:
                 z0 += u[4, 0]
                 z1 += u[4, 1]
-            f0, f1, _, s = rates(cell, v + slope * _AT[k] * h, z0, z1, s)
+            dv = slope * _AT[k] * h
+            guess = f.s + f.s_x * (z0 - y[0]) + f.s_temp * (z1 - y[1]) + f.s_v * dv
+            f0, f1, _, s = rates(cell, half, v + dv, z0, z1, guess, s, close)
             for j in range(k):
-                f0 += _C[k, j] / h * u[j, 0]
-                f1 += _C[k, j] / h * u[j, 1]
-        f0 += _DT[k] * h * xt
-        f1 += _DT[k] * h * yt
-        u[k, 0], u[k, 1] = (yy * f0 - xy * f1) / det, (xx * f1 - yx * f0) / det
+                f0 += _C[k, j] * per_h * u[j, 0]
+                f1 += _C[k, j] * per_h * u[j, 1]
+        f0 += _DT[k] * xt
+        f1 += _DT[k] * yt
+        u[k, 0], u[k, 1] = yy * f0 - xy * f1, xx * f1 - yx * f0
     return (z0 + u[5, 0], z1 + u[5, 1]), s
 
 
 @_jit
+def held(half: Half, x: float, new: float) -> float:
+    """A later ln N as the equations allow it: on from x, and not past the bound ahead, whence no way leads back."""
+    edge = math.log(half.bound)
+    return min(max(new, x), max(edge, x)) if half.back else max(min(new, x), min(edge, x))
+
+
+@_jit
+def _along(cell, half, v, y, close, f):
+    """The slopes by ln N of a filament that moves with it, by differences away from the bound ahead."""
+    dx = -1e-5 if half.back else 1e-5
+    near = rates(cell, half, v, y[0] + dx, y[1], f.s, f.s, close)
+    dx_x, dtemp_x, s_x = (near[0] - f.dx) / dx, (near[1] - f.dtemp) / dx, (near[3] - f.s) / dx
+    return Slopes(
+        f.dx, f.dtemp, f.i, f.s, dx_x, f.dx_temp, f.dx_v, dtemp_x, f.dtemp_temp, f.dtemp_v, s_x, f.s_temp, f.s_v
+    )
+
+
+@_jit
 def step(
-    cell: Cell, y: tuple, v: float, slope: float, h: float, tol: float, guess: float, u: np.ndarray
-) -> tuple[float, float, tuple, float]:
-    """Accept the longest step not above h: its length, the next one to try, the state and junction after it."""
-    f = rates(cell, v, y[0], y[1], guess)
-    jac = _jacobian(cell, v, slope, y, f, f[3])
+    cell: Cell,
+    half: Half,
+    y: tuple,
+    v: float,
+    slope: float,
+    h: float,
+    least: float,
+    tol: float,
+    last: float,
+    u: np.ndarray,
+) -> tuple[float, float, tuple, float, float]:
+    """Accept the longest step not above h: its length, the next to try, the state, junction before and after it.
+
+    |V| is v at first and grows by `slope`. A step shorter than `least` is taken whatever its error.
+    """
+    close = 0.1 * math.sqrt(tol)  # what Newton leaves out is a hundredth of the tolerance
+    f = slopes(cell, half, v, y[0], y[1], last, last, CLOSE if half.moves else close)
+    if half.moves:
+        f = _along(cell, half, v, y, CLOSE, f)
+    middle, apart = 0.5 * (f.dx_x + f.dtemp_temp), 0.5 * (f.dx_x - f.dtemp_temp)
+    growth = middle + math.sqrt(max(apart * apart + f.dx_temp * f.dtemp_x, 0.0))
+    h = max(min(h, LEAP / growth), least) if growth > 0 else h
     while True:
-        new, after = _attempt(cell, y, v, slope, h, f, jac, u)
+        new, after = _attempt(cell, half, y, v, slope, h, close, f, u)
         error = math.sqrt(0.5 * ((u[5, 0] / tol) ** 2 + (u[5, 1] / (tol * max(new[1], y[1], COLD))) ** 2))
-        if error <= 1 or h < H_LEAST:
-            return h, h * min(5.0, 0.9 * max(error, 1e-4) ** -0.25), new, after
+        if error <= 1 or h < least:
+            return h, h * min(5.0, 0.9 * max(error, 1e-4) ** -0.25), (held(half, y[0], new[0]), new[1]), f.s, after
         h *= max(0.1, 0.9 * error**-0.25) if error < 1e300 else 0.1
 
 

@@ -1,6 +1,7 @@
 """The report: torch against ngspice, as a record, as text and as a page."""
 
 from cosim.report.comparison import Comparison, Disagreement, compare
+from cosim.report.gallery import Gallery, characterize
 from cosim.report.published import AUTHORS, Published
 from cosim.report.report import Loss, Report
 from cosim.report.validation import describe, validate
@@ -11,10 +12,12 @@ __all__ = [
     "Comparison",
     "Criterion",
     "Disagreement",
+    "Gallery",
     "Loss",
     "Published",
     "Report",
     "Thresholds",
+    "characterize",
     "compare",
     "describe",
     "validate",

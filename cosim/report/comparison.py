@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cosim.cosimulation import Recording
+from cosim.recording import Recording
 
 TOLERANCE = 1e-3
 """How far apart two spikes may lie to be the same one [s]: a frame."""

@@ -1,4 +1,4 @@
-"""The page that shows a report; nothing on it comes from elsewhere."""
+"""The pages that show a report or a gallery; nothing on them comes from elsewhere."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,13 @@ import numpy as np
 from cosim.report.quantity import number, percent, si
 
 
-def render(**facts: Any) -> str:
-    """The page as one HTML text, from what `page.html` names."""
+def render(template: str, **facts: Any) -> str:
+    """A page as one HTML text, from what its template names."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     rooms = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True,
                                undefined=jinja2.StrictUndefined)  # fmt: skip
     rooms.filters.update(si=si, percent=percent, number=number, mean=_mean, median=_median)
-    return rooms.get_template("page.html").render(facts)
+    return rooms.get_template(template).render(facts)
 
 
 def _mean(values: Any) -> float:

@@ -7,8 +7,8 @@ import torch
 from matplotlib.axes import Axes
 
 from cosim.card import Card
-from cosim.cosimulation import Recording
 from cosim.neurons import Neuron
+from cosim.recording import Recording
 from cosim.report.canvas import AMBER, BLUE, GREEN, GREY, INK, PURPLE, RED, legend, line, sheet, svg, thinned, title
 from cosim.report.comparison import Comparison
 from cosim.report.published import AUTHORS

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from cosim.card import Card
-from cosim.cosimulation import Recording
 from cosim.deck import conductances
 from cosim.netlist import Netlist
+from cosim.recording import Recording
 from cosim.report import plots
 from cosim.report.comparison import Comparison
+from cosim.report.gallery import Gallery
 from cosim.report.page import render
 from cosim.report.published import AUTHORS
 from cosim.report.quantity import percent, si
@@ -49,6 +50,7 @@ class Report:
         thresholds: of the verdict.
         cards: of fitted devices.
         benches: waveforms that ngspice computed for them.
+        galleries: their characteristic curves.
         histories: learning curves by name.
         provenance: versions, seeds and fingerprints by name.
         created: ISO date.
@@ -67,6 +69,7 @@ class Report:
     thresholds: Thresholds = field(default_factory=Thresholds)
     cards: tuple[Card, ...] = ()
     benches: tuple[Waves, ...] = ()
+    galleries: tuple[Gallery, ...] = ()
     histories: Mapping[str, History] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     created: str = field(default_factory=lambda: date.today().isoformat())
@@ -117,6 +120,7 @@ class Report:
             "seconds": {name: recording.seconds for name, recording in self.recordings.items()},
             "deck_sha256": self.deck.sha256(),
             "cards": [card.as_dict() for card in self.cards],
+            "devices": [gallery.as_dict() for gallery in self.galleries],
             "histories": {name: history.as_dict() for name, history in self.histories.items()},
             "authors": AUTHORS._asdict() if self.histories else None,
             "provenance": dict(self.provenance),
@@ -127,7 +131,7 @@ class Report:
         """Write the page, all of it or nothing."""
         path = Path(path)
         part = path.with_name(path.name + ".part")
-        part.write_text(render(report=self, authors=AUTHORS, figures=self._figures()), encoding="utf-8")
+        part.write_text(render("page.html", report=self, authors=AUTHORS, figures=self._figures()), encoding="utf-8")
         part.replace(path)
 
     def _rows(self) -> list[str]:
@@ -157,6 +161,7 @@ class Report:
         return {
             "benches": [[plots.bench(waves), *plots.loops(waves)] for waves in self.benches],
             "fits": [plots.fitted(card) for card in self.cards],
+            "galleries": [list(gallery.figures.values()) for gallery in self.galleries],
             "learning": plots.curves(self.histories) if self.histories else "",
             "arrays": plots.arrays(conductances(self.deck)),
             "membranes": plots.membranes(pair, self.free, self.neurons, self.v_th),

@@ -8,10 +8,11 @@ import torch
 
 from cosim.card import Card
 from cosim.card.card import software
-from cosim.cosimulation import Recording, cosimulate, neuron_names, ngspice, observe, remembered
+from cosim.cosimulation import Spice, cosimulate, remembered
 from cosim.deck import conductances
 from cosim.netlist import Netlist
 from cosim.network import Network
+from cosim.recording import Recording, neuron_names, observe
 from cosim.report.comparison import TOLERANCE, compare
 from cosim.report.gallery import Gallery
 from cosim.report.report import Loss, Report
@@ -117,23 +118,14 @@ def _piece(stimulus: Stimulus) -> tuple[Piece, str]:
 def _recordings(network, deck, inputs, driven, whole, progress) -> dict[str, Recording]:
     """Torch first, then ngspice running free and driven; by parts the two have most runs in common."""
     true = observe(network, inputs)
-    stop = (len(inputs) + 1) * network.t_frame
-    run = remembered(
-        lambda decks: ngspice(decks, stop, timeout=1800.0, progress=functools.partial(progress, "ngspice"))
-    )
     found = {"torch": true}
-    for name, spikes in {"ngspice": None, **({"ngspice, driven": true} if driven else {})}.items():
-        told = functools.partial(progress, name)
-        found[name] = cosimulate(
-            network,
-            inputs,
-            deck=deck,
-            driven=spikes,
-            whole=whole,
-            guess=true,
-            run=None if whole else run,
-            progress=told,
-        )
+    with Spice(timeout=1800.0, progress=functools.partial(progress, "ngspice")) as spice:
+        run = None if whole else remembered(spice)
+        for name, spikes in {"ngspice": None, **({"ngspice, driven": true} if driven else {})}.items():
+            told = functools.partial(progress, name)
+            found[name] = cosimulate(
+                network, inputs, deck=deck, driven=spikes, whole=whole, guess=true, run=run, progress=told
+            )
     return found
 
 
