@@ -20,6 +20,7 @@ _HOMES = {
     "CosimError": "cosim.errors",
     "Device": "cosim.device",
     "History": "cosim.training",
+    "InSpice": "cosim.learning",
     "Netlist": "cosim.netlist",
     "Network": "cosim.network",
     "Report": "cosim.report",
@@ -32,7 +33,7 @@ _HOMES = {
     "evaluate": "cosim.training",
     "export": "cosim.deck",
     "fit": "cosim.calibration",
-    "observe": "cosim.cosimulation",
+    "observe": "cosim.recording",
     "param": "cosim.device",
     "simulate": "cosim.spice",
     "simulate_many": "cosim.spice",
@@ -41,7 +42,7 @@ _HOMES = {
     "train": "cosim.training",
     "validate": "cosim.report",
 }
-_ROOMS = ("devices", "errors", "neurons", "sweeping", "tasks")
+_ROOMS = ("devices", "errors", "neurons", "report", "sweeping", "tasks")
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])
 

@@ -20,7 +20,7 @@ def main(path: Path = CARD) -> Card:
     waves = simulate(Netlist.load("bench_felif_cmos"), stop=60e-3, step=10e-6).only("i_in", "v_m", "v_spk")
     card = fit(FeLIF(), waves)
     card.save(path)
-    print(card, card.notes["mismatch"], sep="\n")
+    print(card)
     return card
 
 

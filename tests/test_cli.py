@@ -92,7 +92,7 @@ def test_import_is_light(what):
 
 def test_help_lists_the_commands(cli):
     code, out, _ = cli("--help")
-    names = "run simulate sweep calibrate train export validate card doctor".split()
+    names = "run simulate sweep plot calibrate train export validate card doctor".split()
     assert code == 0 and all(name in out for name in names)
     assert cli("train", "--help")[0] == 0
 

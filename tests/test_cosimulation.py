@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from cosim.cosimulation import SAMPLES, cosimulate, neuron_names, observe
+from cosim.cosimulation import cosimulate
 from cosim.deck import conductances, export
 from cosim.devices import VCM
 from cosim.errors import SimulationError
 from cosim.network import Network
 from cosim.neurons import LIF, FeLIF
+from cosim.recording import SAMPLES, neuron_names, observe
 
 CELL = VCM()
 V_READ, FRAME = 0.2, 1e-3

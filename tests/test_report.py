@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 import cosim
-from cosim.cosimulation import Recording
+from cosim.recording import Recording
 from cosim.report import Report, Thresholds, compare, describe, plots, validate
 from cosim.report.canvas import thinned
 from cosim.report.quantity import number, percent, si
@@ -32,7 +32,7 @@ def recording(spikes, voltages=None, outputs=None) -> Recording:
     time = (np.arange(10 * frames) + 1) * 1e-4
     voltages = np.zeros((time.size, neurons)) if voltages is None else voltages
     outputs = np.zeros((frames, 2)) if outputs is None else outputs
-    return Recording("by hand", time, voltages, spikes, outputs, 1e-3, 2e4, {"rows": 2e-12}, 0.1)
+    return Recording("by hand", time, voltages, 0 * voltages, spikes, outputs, 1e-3, 2e4, {"rows": 2e-12}, 0.1)
 
 
 def train_of(*frames: int, length: int = 20) -> np.ndarray:
@@ -220,8 +220,10 @@ def test_another_networks_deck_does_not_pass(small):
 def test_a_deck_of_another_shape_is_told_from_ours(small):
     network, _, _ = small
     other = cosim.export(cosim.Network([4, 2, 2], cosim.neurons.FeLIF(), cosim.devices.VCM()))
-    with pytest.raises(cosim.CosimError, match="v_m0_2"):
+    with pytest.raises(cosim.CosimError, match="has layers of 2 neurons, the network is"):
         validate(network, other, torch.zeros(3, 4))
+    with pytest.raises(cosim.CosimError, match="v_m0_2"):
+        validate(network, other, torch.zeros(3, 4), whole=True)
 
 
 def test_stimulus_must_fit(small):

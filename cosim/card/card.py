@@ -157,7 +157,8 @@ class Card:
         facts = ", ".join(f"{key} {_short(x)}" for key, x in self.statistics.items())
         data = ", ".join(row.name for row in self.data) or "no data"
         head = f"{type(self.device).__name__}, {self.created}, from {data}"
-        return "\n".join([head, *table, "* varied  ! at a bound", *([facts] if facts else [])])
+        words = [x for x in (facts, self.notes.get("mismatch", ""), *self.device.remarks()) if x]
+        return "\n".join([head, *table, "* varied  ! at a bound", *words])
 
     def _check_names(self, given: set[str], names: list[str]) -> None:
         for name in sorted(given.difference(names)):

@@ -193,6 +193,8 @@ def validate(
     piece: Annotated[int, typer.Option(help="Which piece of the test part, without --stimulus.")] = 0,
     frames: Annotated[int | None, typer.Option(help="Only the first frames.")] = None,
     driven: Annotated[bool, typer.Option(help="Compare with torch's spikes on the spike rows, too.")] = True,
+    event: Annotated[bool, typer.Option(help="Compare with spikes that act at once, without a clock, too.")] = False,
+    whole: Annotated[bool, typer.Option(help="All neurons in one ngspice run, instead of one run each.")] = False,
     as_json: Json = False,
 ) -> int:
     """Compare a network in torch with its deck in ngspice, and write the report."""
@@ -201,7 +203,7 @@ def validate(
     text = cosim.Netlist.load(deck.resolve()) if deck else cosim.export(given)
     with Bars() as bars:
         shown = cosim.tasks.read_frames(stimulus)[:frames] if stimulus else _piece(data, piece, frames, bars)
-        report = cosim.validate(given, text, shown, driven=driven, progress=bars.share)
+        report = cosim.validate(given, text, shown, driven=driven, event=event, whole=whole, progress=bars.share)
     report.save(out)
     keep(out.with_suffix(".json"), report.as_dict())
     say(report.as_dict() | {"page": str(out)}, f"{report}\n\n{out}", as_json)

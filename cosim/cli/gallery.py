@@ -32,7 +32,6 @@ def plot(
 
 def curves(given: "cosim.Device | cosim.Card", told: Told | None = None) -> "cosim.report.Gallery":
     """The gallery of a device or of a card."""
-    _ = cosim.Report  # from now on there is cosim.report
     return cosim.report.characterize(given, progress=told)
 
 

@@ -79,8 +79,12 @@ def loop(plan: Plan, out: Path, resume: bool, bars: Bars) -> "cosim.Report":
     deck = cosim.export(network)
     keep(out / "deck.cir", deck.text)
     keep(out / "deck_driven.cir", driven(network, shown.inputs).text)
+    galleries = tuple(
+        cosim.report.characterize(card, bars.job(f"curves of {stem}, Python and ngspice"))
+        for stem, card in cards.items()
+    )
     report = cosim.validate(
-        network, deck, shown, cards=tuple(cards.values()),
+        network, deck, shown, cards=tuple(cards.values()), galleries=galleries,
         benches=tuple(benches.values()), histories=histories, provenance=origin(plan, task), progress=bars.share,
     )  # fmt: skip
     report.save(out / "report.html")

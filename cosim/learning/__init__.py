@@ -2,6 +2,7 @@
 
 from cosim.learning.bptt import BPTT
 from cosim.learning.bruno import Bruno
+from cosim.learning.inspice import InSpice
 from cosim.learning.rule import Loss, Rule
 
-__all__ = ["BPTT", "Bruno", "Loss", "Rule"]
+__all__ = ["BPTT", "Bruno", "InSpice", "Loss", "Rule"]

@@ -59,8 +59,8 @@ class Bruno(Rule):
         _, rough = neuron.step(state, i_in, run.t_frame, self.coarse)
         z = rough.z
         if self.surrogate_at == "fine":
-            z = torch.where(state.hold > 0, 0.0, spike(_swap(top, rough.v) - neuron.v_th, neuron.surrogate))
-        return State(_swap(true.v, rough.v), _swap(true.p, rough.p), _swap(true.z, z), state.hold)
+            z = torch.where(state.hold > 0, 0.0, spike(swap(top, rough.v) - neuron.v_th, neuron.surrogate))
+        return State(swap(true.v, rough.v), swap(true.p, rough.p), swap(true.z, z), state.hold)
 
     def _fused(self, run, state, i_in, true, top):
         """The same frame with the coarse step and its Jacobian from the kernel."""
@@ -91,6 +91,6 @@ def trainable(neuron: Neuron) -> bool:
     return any(getattr(value, "requires_grad", False) for value in neuron.values.values())
 
 
-def _swap(value: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+def swap(value: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """The value of one, bit for bit, with the gradient of the other."""
     return value + (gradient - gradient.detach())

@@ -96,7 +96,7 @@ class FeLIF(Stack, Neuron):
 
         The clocked reset imposes its values; this is what a pulse of the same voltage would do in a circuit.
         """
-        one = self.replace(**{name: float(torch.as_tensor(x).mean()) for name, x in self.values.items()})
+        one = self.replace(**{name: _mean(x) for name, x in self.values.items()})
         v, p = (torch.tensor(x, dtype=torch.float64) for x in (one.v_th, one.p_sat))
         age, current = 0.0, torch.tensor(i_in, dtype=torch.float64)
         with torch.no_grad():
@@ -110,7 +110,7 @@ class FeLIF(Stack, Neuron):
         """How complete the reset is, and how long the neuron is deaf."""
         end = self.aftermath()
         pulse = (
-            f"a reset pulse of {float(torch.as_tensor(self.t_reset).mean()):.3g} s takes the membrane to "
+            f"a reset pulse of {_mean(self.t_reset):.3g} s takes the membrane to "
             f"{end.v:.3g} V and the polarization {100 * end.share:.1f} % of the way back, to {end.p:.3g} C/m^2"
         )
         if self.reset == "clocked":
@@ -149,3 +149,7 @@ class FeLIF(Stack, Neuron):
         sign, growth = torch.tanh(v / V_SIGN), torch.exp(v / self.v_leak)
         slope = (1 - sign**2) / V_SIGN * (self.j_leak * self.area * (growth - 1) + self.i_dsc)
         return (slope + sign * self.j_leak * self.area * growth / self.v_leak).clamp(min=0)
+
+
+def _mean(value: Value) -> float:
+    return float(torch.as_tensor(value, dtype=torch.float64).detach().mean())

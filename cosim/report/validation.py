@@ -32,6 +32,7 @@ def validate(
     stimulus: Stimulus,
     *,
     driven: bool = True,
+    event: bool = False,
     whole: bool = False,
     cards: Sequence[Card] = (),
     benches: Sequence[Waves] = (),
@@ -50,6 +51,7 @@ def validate(
         stimulus: 0 or 1, (time, channel); or a piece of a task; of several pieces the first is taken, and the
             report says so.
         driven: also run the deck with torch's spikes on its spike rows, where one flipped spike stays one.
+        event: also run it as asynchronous hardware would, spikes acting at once; by parts, and no part of the verdict.
         whole: all neurons in one ngspice run, instead of one run each; see `cosimulate`.
         cards: of the devices, to be shown.
         benches: waveforms that the cards were fitted to, to be shown.
@@ -67,7 +69,9 @@ def validate(
     """
     piece, words = _piece(stimulus)
     round_trip = _round_trip(network, deck)
-    recordings = _recordings(network, deck, piece.inputs, driven, whole, progress or (lambda name, share: None))
+    recordings = _recordings(
+        network, deck, piece.inputs, (driven, event, whole), progress or (lambda name, share: None)
+    )
     first = recordings["torch"]
     others = {name: compare(first, x, tolerance) for name, x in recordings.items() if x is not first}
     targets = piece.targets if piece.targets.numel() else None
@@ -115,17 +119,18 @@ def _piece(stimulus: Stimulus) -> tuple[Piece, str]:
     return piece, f"{words}; the first of {len(stimulus)} pieces" if len(stimulus) > 1 else words
 
 
-def _recordings(network, deck, inputs, driven, whole, progress) -> dict[str, Recording]:
-    """Torch first, then ngspice running free and driven; by parts the two have most runs in common."""
+def _recordings(network, deck, inputs, asked, progress) -> dict[str, Recording]:
+    """Torch, then ngspice running free, driven, and by events; by parts the first two have most runs in common."""
+    driven, event, whole = asked
     true = observe(network, inputs)
-    found = {"torch": true}
+    given, found = dict(deck=deck, guess=true), {"torch": true}
     with Spice(timeout=1800.0, progress=functools.partial(progress, "ngspice")) as spice:
         run = None if whole else remembered(spice)
         for name, spikes in {"ngspice": None, **({"ngspice, driven": true} if driven else {})}.items():
             told = functools.partial(progress, name)
-            found[name] = cosimulate(
-                network, inputs, deck=deck, driven=spikes, whole=whole, guess=true, run=run, progress=told
-            )
+            found[name] = cosimulate(network, inputs, driven=spikes, whole=whole, run=run, progress=told, **given)
+        if event:
+            found["ngspice, event"] = cosimulate(network, inputs, transfer="event", run=remembered(spice), **given)
     return found
 
 

@@ -1,0 +1,190 @@
+"""A network's deck by parts: the one big ngspice run is the judge."""
+
+import numpy as np
+import pytest
+import torch
+
+from cosim import events
+from cosim.cosimulation import Spice, cosimulate, remembered
+from cosim.deck import drive, export
+from cosim.devices import VCM
+from cosim.errors import NetlistError, SimulationError
+from cosim.netlist import Netlist
+from cosim.network import Network
+from cosim.neurons import LIF, FeLIF
+from cosim.partition import cut, relax
+from cosim.recording import Recording, observe
+
+
+def frames(many: int, channels: int, share: float = 0.3, seed: int = 0) -> torch.Tensor:
+    """A stimulus, (time, channel)."""
+    return (torch.rand(many, channels, generator=torch.Generator().manual_seed(seed)) < share).double()
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return Network([10, 6, 4], FeLIF(), VCM(), levels=15, seed=1)
+
+
+@pytest.fixture(scope="module")
+def stimulus() -> torch.Tensor:
+    return frames(12, 10)
+
+
+@pytest.fixture(scope="module")
+def whole(network: Network, stimulus: torch.Tensor) -> Recording:
+    return cosimulate(network, stimulus, whole=True)
+
+
+@pytest.fixture(scope="module")
+def parts(network: Network, stimulus: torch.Tensor) -> Recording:
+    return cosimulate(network, stimulus)
+
+
+def apart(a: Recording, b: Recording) -> float:
+    """Largest distance of two crossings of the same neuron [s]."""
+    assert [len(x) for x in a.crossings] == [len(x) for x in b.crossings]
+    return max(np.abs(x - y).max() for x, y in zip(a.crossings, b.crossings) if len(x))
+
+
+def test_parts_are_the_whole(whole: Recording, parts: Recording) -> None:
+    assert whole.spikes.sum() > 8 and np.array_equal(whole.spikes, parts.spikes)
+    assert apart(whole, parts) < 10e-6
+    assert np.sqrt(np.mean((whole.voltages - parts.voltages) ** 2, 0)).max() < 10e-3
+    assert np.abs(whole.polarizations - parts.polarizations).max() < 2e-3
+    assert np.abs(whole.outputs - parts.outputs).max() < 1e-6
+    assert parts.energy == pytest.approx(whole.energy, rel=1e-3)
+
+
+def test_a_wrong_guess_costs_runs_and_nothing_else(network: Network, stimulus: torch.Tensor, parts: Recording) -> None:
+    """The guess is of another stimulus."""
+    with Spice() as spice:
+        found = cosimulate(network, stimulus, guess=observe(network, 1 - stimulus), run=spice)
+        assert spice.runs > 6 + 1
+    assert np.array_equal(found.spikes, parts.spikes) and np.array_equal(found.voltages, parts.voltages)
+
+
+def test_driven_parts_keep_the_guess(network: Network, stimulus: torch.Tensor) -> None:
+    """With another run's spikes on the rows, parts and whole agree again, and differ from the free run."""
+    other = observe(network, frames(12, 10, seed=5))
+    one, many = (cosimulate(network, stimulus, driven=other, whole=whole) for whole in (True, False))
+    assert np.array_equal(one.spikes, many.spikes) and apart(one, many) < 10e-6
+    assert np.abs(one.outputs - many.outputs).max() < 1e-6
+
+
+def test_two_layers_of_lif() -> None:
+    network = Network([6, 4, 3, 2], LIF(c_m=2e-12), VCM(), levels=15, seed=2)
+    stimulus = frames(8, 6, 0.6)
+    one, many = (cosimulate(network, stimulus, whole=whole) for whole in (True, False))
+    assert one.spikes[:, :4].any() and one.spikes[:, 4:].any()
+    assert np.array_equal(one.spikes, many.spikes) and apart(one, many) < 10e-6
+    assert np.abs(one.outputs - many.outputs).max() < 1e-6
+
+
+def test_the_deck_decides_and_not_the_network(network: Network, stimulus: torch.Tensor, parts: Recording) -> None:
+    """A threshold changed in the text alone."""
+    deck = Netlist(export(network).text.replace("v_th=2.5", "v_th=1.5"), name="lower")
+    found = cosimulate(network, stimulus, deck=deck)
+    assert found.spikes.sum() > parts.spikes.sum()
+
+
+def test_what_was_run_is_not_run_again() -> None:
+    seen = []
+    run = remembered(lambda decks, stop: seen.extend(decks) or [stop] * len(decks))
+    a, b = Netlist("r1 a 0 1\nr2 a 0 2\n"), Netlist("r1 a 0 3\nr2 a 0 2\n")
+    assert run([a, b, a], 1.0) == [1.0, 1.0, 1.0] and run([b], 1.0) == [1.0] and run([b], 2.0) == [2.0]
+    assert seen == [a, b, b]
+
+
+def test_relaxation_ends_when_inputs_and_outputs_agree(network: Network, stimulus: torch.Tensor) -> None:
+    deck = drive(export(network), stimulus, 0.2, 1e-3)
+    cells = cut(deck)
+    assert [len(layer) for layer in cells.layers] == [6] and cells.inputs == 10 and cells.v_read == 0.2
+    weight = network.layers[0].crossbar.drawn(None).detach().numpy()
+    assert cells.weights[0] * 0.2 == pytest.approx(weight, rel=1e-6, abs=1e-15)
+    with Spice() as spice:
+        spikes, waves, rounds = relax(
+            cells, stimulus.numpy(), np.zeros((12, 6)), 1e-3, lambda decks: spice(decks, 13e-3)
+        )
+    assert rounds[0] == 6 and len(rounds) > 1 and spice.runs == sum(rounds)
+    again = cells.currents(stimulus.numpy(), spikes)
+    assert again.shape == (13, 6)
+
+
+@pytest.mark.parametrize(
+    "line", ["Rwire in0 bus 2.5", "Rload row0_0 0 1e4", "Vp0_0 p0_0 0 dc 1e-3", "Rp0_0_0 bus p0_0 1e5"]
+)
+def test_what_cannot_be_cut_is_refused(network: Network, stimulus: torch.Tensor, line: str) -> None:
+    """A wire with resistance, a load on a row, a column that is not at 0 V, a cell on another node."""
+    deck = Netlist(f"{export(network).text}{line}\n", name="wired")
+    with pytest.raises(NetlistError, match="cannot be cut from the rest, current may flow back"):
+        cosimulate(network, stimulus, deck=deck)
+
+
+# --- event transfer ---------------------------------------------------------------------------------------------
+
+
+def test_event_transfer_is_one_circuit(network: Network) -> None:
+    """Judge: all neurons in one run, each row driven for a millisecond from the crossing on by a one-shot."""
+    stimulus = frames(6, 10)
+    deck = drive(export(network), stimulus, 0.2, 1e-3)
+    cells, many = cut(deck), 6
+    rows = [f"Vin{c} in{c} 0 {deck.holes[f'in_{c}']}" for c in range(10)]
+    lines = [f"{Netlist.load('felif').text}", *rows]
+    names = [f"in{c}" for c in range(10)] + [f"row{n}" for n in range(many)]
+    for n in range(many):
+        terms = "+".join(f"({g:.12g})*v({name})" for g, name in zip(cells.weights[0][n], names, strict=True))
+        lines += [f"Bin{n} 0 m{n} i = {terms}", f"Xn{n} m{n} spk{n} s{n} felif"]
+        # on: set by the crossing, falls 1 ms after the last one: a timer that every pulse empties
+        lines += [
+            f"Cb{n} b{n} 0 1e-9 ic=0", f"Bb{n} 0 b{n} i = 1e-9*1e8*(tanh(20*v(spk{n}))*(1-v(b{n}))"
+            f"-(1-tanh(20*v(spk{n})))*v(b{n})*(0.5+0.5*tanh((v(c{n})-1)/1e-3)))",
+            f"Cc{n} c{n} 0 1e-9 ic=0", f"Bc{n} 0 c{n} i = 1e-9*((1-tanh(20*v(spk{n})))*1000/0.99*(v(c{n})<3 ? 1 : 0)"
+            f"-tanh(20*v(spk{n}))*1e7*v(c{n}))",
+            f"Brow{n} row{n} 0 v = 0.2*min(max(v(b{n}),0),1)", f"Rrow{n} row{n} 0 1e9",
+        ]  # fmt: skip
+    one = Netlist("\n".join(lines) + "\n", name="events")
+    with Spice() as spice:
+        (waves,) = spice([one], 6e-3)
+    found = cosimulate(network, stimulus, transfer="event")
+    theirs = [waves.crossings(f"v_spk{n}", 0.5) for n in range(many)]
+    ours = [times[times < 6e-3 - 5e-5] for times in found.crossings]
+    assert sum(map(len, ours)) > 3
+    for a, b in zip(ours, theirs, strict=True):
+        assert len(b) >= len(a) and a == pytest.approx(b[: len(a)], abs=5e-5)
+
+
+def test_event_transfer_differs_from_frames(network: Network, stimulus: torch.Tensor, parts: Recording) -> None:
+    """No frozen rest of a frame and no frame of rest: more spikes."""
+    found = cosimulate(network, stimulus, transfer="event")
+    assert sum(map(len, found.crossings)) > parts.spikes.sum()
+    assert found.outputs.shape == parts.outputs.shape and "event" in found.origin
+
+
+def test_boxes_and_shares() -> None:
+    """Closed form: a lone spike fills the rest of its frame and the begin of the next; overlaps count once."""
+    share = events.share(np.array([0.25e-3, 3.5e-3, 3.9e-3]), 1e-3, 6)
+    assert share.tolist() == pytest.approx([0.75, 0.25, 0, 0.5, 0.9, 0])
+
+
+def test_currents_of_events_keep_their_charge() -> None:
+    current = events.Current(np.array([0.0, 1.25e-6, 4.75e-6]), np.array([0.0, 2e-9, 0.0]))
+    held = current.held(8)
+    assert held.tolist() == pytest.approx([0, 1.5e-9, 2e-9, 2e-9, 1.5e-9, 0, 0, 0])
+    time, value = current.corners()
+    assert np.all(np.diff(time) > 0) and np.trapezoid(value, time) == pytest.approx(7e-15, rel=1e-6)
+
+
+def test_event_transfer_that_never_settles_is_given_up(network: Network, stimulus: torch.Tensor) -> None:
+    cells = cut(drive(export(network), stimulus, 0.2, 1e-3))
+    ticks = iter(range(10**6))
+    with pytest.raises(SimulationError, match="event transfer did not settle in 400 rounds"):
+        events.relax(
+            cells, stimulus.numpy(), [np.empty(0)] * 6, 1e-3,
+            lambda numbers, given: [np.array([1e-3 + 1e-5 * next(ticks)]) for _ in numbers],
+        )  # fmt: skip
+
+
+def test_event_transfer_is_free_and_by_parts(network: Network, stimulus: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="it is 'clocked', or 'event' by parts and running free"):
+        cosimulate(network, stimulus, transfer="event", whole=True)
