@@ -6,8 +6,11 @@ import math
 import numpy as np
 import torch
 
-from benchmarks.figures import Figures, figure, medians, run, within
-from cosim.devices import VCM
+from benchmarks.figures import Figures, at_most, figure, medians, run, within
+from cosim.devices import VCM, FeCap, FeFilm
+from cosim.devices.readings import read_loop
+from cosim.devices.stimuli import triangle
+from cosim.kernels.fecap import simulate_fecap
 from cosim.kernels.frames import fine
 from cosim.kernels.vcm import simulate_vcm, switching_time
 from cosim.netlist import Netlist
@@ -29,6 +32,9 @@ def measure(options: argparse.Namespace) -> Figures:
     yield from latency(options.quick)
     yield from pulses(options.quick)
     yield from sweep()
+    yield from cells(options.quick)
+    yield from film(FeCap(form="series"))
+    yield from film(FeFilm())
 
 
 def latency(quick: bool) -> Figures:
@@ -68,6 +74,44 @@ def sweep() -> Figures:
     yield "VCM, sweep, time of the kernel; baseline ngspice", figure(ours, "s", theirs)
 
 
+def cells(quick: bool) -> Figures:
+    """Many cells through a microsecond of pulses: SET, rest, RESET, rest."""
+    count = 1000 if quick else 10_000
+    corners = [0, 1e-9, 100e-9, 101e-9, 300e-9, 301e-9, 600e-9, 601e-9, 1e-6], [0, -1.1, -1.1, 0, 0, 1.6, 1.6, 0, 0]
+    drive = " ".join(f"{t:g} {v:g}" for t, v in zip(*corners))
+    bench, time = Netlist.load("bench_vcm").fill(drive=drive), np.linspace(0, 1e-6, 201)
+    volts = np.repeat(np.interp(time, *corners)[:, None], count, 1)
+    loose = dict(reltol=1e-4, abstol=1e-10)
+    ours, theirs, coarse = medians(
+        3,
+        lambda: simulate_vcm(VCM(), time, volts, tol=1e-5),
+        lambda: simulate(bench, stop=1e-6, step=5e-9),
+        lambda: simulate(bench, stop=1e-6, step=5e-9, options=loose),
+    )
+    what = f"VCM, 1 us of pulses, one of {count} cells, kernel"
+    yield f"{what}; baseline ngspice", at_most(1 / 200, ours / count, "s", theirs)
+    yield f"{what}; baseline ngspice, loose tolerances", figure(ours / count, "s", coarse)
+
+
+def film(cap: FeCap) -> Figures:
+    """Two cycles of a P-V loop."""
+    time = np.linspace(0, 2e-3, 2001)
+    volts = np.interp(time, *triangle(4.0, 1e-3))
+    bench = Netlist.load("bench_pv").fill(model=cap.stem, params="series=1" if cap.flags else "")
+    ours, theirs = sampled(cap, time, volts), simulate(bench, stop=2e-3, step=1e-6)
+    a, b = (read_loop(waves, cap.area, 1e-3) for waves in (ours, theirs))
+    what = f"{type(cap).__name__}, P-V loop"
+    yield f"{what}: remanence, kernel; baseline ngspice", within(0.01, a.p_remanent[0], "C/m^2", b.p_remanent[0])
+    yield f"{what}: coercive voltage, kernel; baseline ngspice", within(0.01, a.v_coercive[1], "V", b.v_coercive[1])
+    mine, other = medians(3, lambda: simulate_fecap(cap, time, volts), lambda: simulate(bench, stop=2e-3, step=1e-6))
+    yield f"{what}: time of the kernel; baseline ngspice", figure(mine, "s", other)
+
+
+def sampled(cap: FeCap, time: np.ndarray, volts: np.ndarray) -> Waves:
+    """Voltage and current as an instrument has them."""
+    return Waves(time, {"v_cap": volts, "i_cap": simulate_fecap(cap, time, volts).current(time)[:, 0]})
+
+
 def _first(i_in: float, backend: str) -> float:
     """End of the 0.1 ms in which the clocked form first fires [s]; steps of 1 us, in torch of 10 us."""
     neuron, piece = FeLIF().clocked(), 1e-4
@@ -93,4 +137,4 @@ def _pulse(cell: VCM, v: float, goal: float, expected: float) -> float:
 
 
 if __name__ == "__main__":
-    run(measure, "FeLIF and VCM: published numbers against Python and ngspice.")
+    run(measure, "FeLIF, VCM and ferroelectric capacitors: published numbers against Python and ngspice.")

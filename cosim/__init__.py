@@ -33,6 +33,7 @@ _HOMES = {
     "evaluate": "cosim.training",
     "export": "cosim.deck",
     "fit": "cosim.calibration",
+    "lockstep": "cosim.spice",
     "observe": "cosim.recording",
     "param": "cosim.device",
     "simulate": "cosim.spice",

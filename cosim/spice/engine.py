@@ -136,22 +136,22 @@ class Engine(NgSpiceShared):
 
 def main() -> None:
     """Greet, then run jobs until the other side closes the pipe, even in the middle of one."""
-    jobs_from, results_to = _private_pipes()
+    jobs_from, results_to = private_pipes()
     logging.getLogger("PySpice").setLevel(logging.CRITICAL)
     try:
         engine = Engine()
     except OSError as error:
-        _send(results_to, About(missing=str(error)))
+        send(results_to, About(missing=str(error)))
         return
-    _send(results_to, engine.about())
-    engine.tell = lambda share: _send(results_to, share)
+    send(results_to, engine.about())
+    engine.tell = lambda share: send(results_to, share)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(jobs_from, jobs), daemon=True).start()
     while True:
-        _send(results_to, engine.run_job(jobs.get()))
+        send(results_to, engine.run_job(jobs.get()))
 
 
-def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
+def private_pipes() -> tuple[BinaryIO, BinaryIO]:
     """Take stdin and stdout for ourselves, so that ngspice can neither read nor write them."""
     pipes = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -167,7 +167,8 @@ def _listen(pipe: BinaryIO, jobs: queue.SimpleQueue) -> None:
         os._exit(0)  # the parent is gone: no clean-up, ngspice may be busy in the main thread
 
 
-def _send(pipe: BinaryIO, message: About | Result | float) -> None:
+def send(pipe: BinaryIO, message: Any) -> None:
+    """One pickle, at once."""
     pickle.dump(message, pipe)
     pipe.flush()
 

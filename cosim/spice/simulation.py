@@ -51,14 +51,14 @@ class Order:
     def sha256(self, netlist: Netlist) -> str:
         """Fingerprint of all that decides what a run returns, except ngspice's version."""
         decks = [self.transient.deck(netlist.render(), "cosim", rung) for rung in RUNGS]
-        return hashlib.sha256(repr((decks, self.v_limit, _folder(netlist))).encode()).hexdigest()
+        return hashlib.sha256(repr((decks, self.v_limit, folder_of(netlist))).encode()).hexdigest()
 
     def run(self, netlist: Netlist, progress: Progress | None = None) -> Waves:
         """Carry it out on a netlist; see `simulate`."""
         netlist.check()
         result, version, climbed = _climb(netlist, self.transient, self.timeout, progress)
         log = (*climbed, *result.words)
-        signals = _named(netlist.name, result.vectors, log)
+        signals = named(netlist.name, result.vectors, log)
         time = signals.pop("time")
         doubt = next(_doubts(self.transient, time, signals, self.v_limit), None)
         if doubt:
@@ -127,7 +127,7 @@ def _climb(
     text, climbed = netlist.render(), []
     for rung in RUNGS:
         title = f"cosim {uuid.uuid4().hex}"  # nothing of the netlist's: ngspice echoes it, and words are judged
-        job = Job(netlist.name, title, analysis.deck(text, title, rung), _folder(netlist))
+        job = Job(netlist.name, title, analysis.deck(text, title, rung), folder_of(netlist))
         result, about = _STATION.run(job, timeout, progress)
         if not result.failure:
             climbed.append(f"cosim: converged {rung.name} {analysis.asked(text, rung)}")
@@ -143,12 +143,12 @@ def _climb(
     )
 
 
-def _folder(netlist: Netlist) -> str:
+def folder_of(netlist: Netlist) -> str:
     """Where relative file names start: only a trusted netlist may name files."""
     return str(netlist.folder) if netlist.trusted and netlist.folder else os.sep
 
 
-def _named(netlist: str, vectors: dict[str, np.ndarray], log: Sequence[str]) -> dict[str, np.ndarray]:
+def named(netlist: str, vectors: dict[str, np.ndarray], log: Sequence[str]) -> dict[str, np.ndarray]:
     """Vectors by the names they have in Waves, and `time`."""
     if vectors.get("time", np.empty(0)).size < 2:
         raise SimulationError(f"{netlist}: ngspice returned no waveforms", log)

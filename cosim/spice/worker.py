@@ -51,11 +51,14 @@ class Worker:
         Lost: if the library is missing or the process does not start.
     """
 
+    module = "cosim.spice.engine"
+    """What the process runs."""
+
     def __init__(self):
         self.runs = 0
         self._noise = tempfile.TemporaryFile(buffering=0)  # not a pipe: nobody has to read it while ngspice runs
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cosim.spice.engine"],
+            [sys.executable, "-P", "-m", self.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._noise,
