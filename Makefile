@@ -11,7 +11,7 @@ demo: $(READY) ## the whole loop, from ngspice to a network and back: runs/demo/
 	.venv/bin/cosim run --out runs/demo
 
 test: $(READY) ## the tests
-	.venv/bin/python -m pytest -m "not slow"
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: $(READY) ## the tests, the slow ones too
 	.venv/bin/python -m pytest

@@ -2,6 +2,8 @@
 
 import argparse
 import statistics
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -14,7 +16,7 @@ from cosim.network import Network
 from cosim.neurons import FeLIF
 from cosim.recording import Recording, observe
 from cosim.report import compare
-from cosim.spice import lockstep, simulate
+from cosim.spice import Processes, lockstep, simulate, simulate_many
 from cosim.spice.job import Job
 from cosim.spice.transient import RUNGS, Transient
 from cosim.spice.worker import Worker
@@ -22,6 +24,22 @@ from cosim.tasks import jsb
 
 DRIVEN = "Iin 0 m external\nR1 m 0 1e3\nC1 m 0 1e-6\n"
 RC = "Vin inp 0 1\nR1 inp m 1e3\nC1 m 0 1e-6\n"
+OWN = """
+import time
+from statistics import median
+from cosim.spice.engine import Engine
+from cosim.spice.job import Job
+from cosim.spice.transient import RUNGS, Transient
+engine, times = Engine(), []
+for k in range(100):
+    title = f"own {k}"
+    deck = Transient(1e-3, 1e-5).deck("Vin inp 0 1\\nR1 inp m 1e3\\nC1 m 0 1e-6\\n", title, RUNGS[0])
+    begin = time.perf_counter()
+    engine.run_job(Job("own", title, deck, "/"))
+    times.append(time.perf_counter() - begin)
+print(median(times))
+"""
+"""ngspice's own time for the RC step [s], measured inside its process."""
 HIDDEN = 16
 QUICK = 8
 """Frames of the chorale in a quick run."""
@@ -41,6 +59,12 @@ def overhead(quick: bool) -> Figures:
     (warm,) = medians(30 if quick else 200, lambda: simulate(RC, 1e-3, 1e-5))
     (cold,) = medians(2 if quick else 5, _alone)
     yield "simulate() of an RC step; baseline a process for each run", at_most(0.1, warm, "s", cold)
+    count = 50 if quick else 500
+    with Processes(2) as processes:
+        decks = [RC.replace("1e3", f"{900 + k}") for k in range(count)]
+        (many,) = medians(3, lambda: simulate_many(decks, 1e-3, 1e-5, executor=processes))
+    own = float(subprocess.run([sys.executable, "-c", OWN], capture_output=True, check=True, text=True).stdout)
+    yield "simulate_many() on 2 processes: a run beyond ngspice's own time", at_most(5e-3, 2 * many / count - own, "s")
 
 
 def turns(quick: bool) -> Figures:

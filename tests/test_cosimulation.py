@@ -162,5 +162,6 @@ def test_driven_by_another_run():
 
 
 def test_out_of_time():
-    with pytest.raises(SimulationError, match="network: ngspice was stopped after 0.05 s"):
-        cosimulate(CASES["felif"](), stimulus(200), timeout=0.05)
+    for whole, what in ((True, "network"), (False, "neuron 0_")):
+        with pytest.raises(SimulationError, match=f"{what}.*: ngspice was stopped after 0.05 s"):
+            cosimulate(CASES["felif"](), stimulus(200), timeout=0.05, whole=whole)

@@ -53,7 +53,7 @@ def test_neurons_of_two_kinds_bring_both_subcircuits():
 def test_the_neurons_parameters_are_the_devices():
     fitted = FeLIF(v_th=2.345678901234, i_dsc=1.2345e-11)
     words = arguments(fitted).split()
-    assert {word.split("=")[0] for word in words} == set(FeLIF.params())
+    assert {word.split("=")[0] for word in words} == {*FeLIF.params(), *FeLIF().flags}
     assert "v_th=2.34567890123" in words and "i_dsc=1.2345e-11" in words
     assert all(arguments(fitted) in line for line in lines(export(network(device=fitted)), "Xn"))
 

@@ -209,3 +209,41 @@ def test_bad_arguments() -> None:
         neuron.step(state, row(1e-9), 1e-6, "rk4")
     with pytest.raises(ValueError, match="unknown surrogate 'box'"):
         FeLIF(surrogate="box")
+
+
+# ---- LIF: gradients and hostile inputs
+
+
+@pytest.mark.parametrize("kind", ["flow", "pulse", "crossing"])
+def test_lif_gradients(kind: str) -> None:
+    """By every declared parameter against central differences; across a spike the time of the crossing carries them."""
+    neuron, start = LIF(v_rest=0.1, v_reset=-0.2), dict(v=0.9995 if kind == "crossing" else 0.7, i_in=3e-10)
+    values = {
+        name: torch.tensor(x, dtype=torch.float64, requires_grad=True) for name, x in (neuron.values | start).items()
+    }
+
+    def outcome(values: dict[str, torch.Tensor]) -> torch.Tensor:
+        one, zero = neuron.replace(**{name: values[name] for name in neuron.values}), torch.zeros(1, 1).double()
+        v, i_in = values["v"].reshape(1, 1), values["i_in"].reshape(1, 1)
+        if kind == "crossing":
+            _, after = one.step(State(v, zero, zero, zero), i_in, 5e-6)
+            assert after.z.item() == 1
+            return (after.v + 1e5 * after.hold).sum()
+        return (one.pulse(v, zero, i_in, 1e-5) if kind == "pulse" else one.flow(v, zero, i_in, 1e-5, "euler"))[0].sum()
+
+    slopes = torch.autograd.grad(outcome(values), list(values.values()), allow_unused=True)
+    for (name, x), slope in zip(values.items(), slopes, strict=True):
+        nudge = 1e-6 * (abs(x.item()) or 1.0)
+        up, down = (outcome(values | {name: x.detach() + s * nudge}).detach() for s in (1, -1))
+        ours = 0.0 if slope is None else float(slope) * nudge
+        assert ours == pytest.approx(float(up - down) / 2, rel=1e-6, abs=1e-12), name
+
+
+def test_lif_bears_hostile_currents_and_steps() -> None:
+    for neuron in (LIF(), LIF().clocked()):
+        for i_in in (0.0, 1e-3, -1e-3):
+            for dt in (1e-12, 1e-5):
+                state = neuron.rest((1, 1))
+                for _ in range(3):
+                    _, state = neuron.step(state, row(i_in), dt)
+                assert all(torch.isfinite(x).all() for x in state)

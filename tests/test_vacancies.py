@@ -27,7 +27,7 @@ def test_what_one_vacancy_adds_to_the_conductance() -> None:
 
 def test_mean_and_variance_are_those_of_the_binomial_law() -> None:
     """Over independent cells, within four standard errors, at the first sample as at the last."""
-    noise, cells = ReadNoise(mobile=6, f_exchange=1e3, w_inside=0.3), 20000
+    noise, cells = ReadNoise(mobile=6, f_exchange=1e3, w_inside=0.3), 4000
     g = noise.trace(CELL, torch.full((cells,), 0.05e26), 4, 0.4e-3, seed=1).numpy()
     away = np.arange(7) - 1.8
     levels = CELL.conductance(torch.from_numpy(0.05e26 + away * single(CELL))).numpy()
