@@ -101,14 +101,14 @@ def _window(jump: float, count: int = 2000) -> tuple[float, float]:
 
 
 def network(options: argparse.Namespace) -> Figures:
-    """A chorale through a network as it comes from the seed, in torch and in ngspice."""
+    """A chorale through a network as it comes from the seed, in torch and in one ngspice run."""
     piece = jsb(options.data, quick=True).test[0].inputs[: QUICK if options.quick else None]
     net = Network((54, HIDDEN, 54), FeLIF(), VCM())
-    torchs, free = observe(net, piece), cosimulate(net, piece)
+    torchs, free = observe(net, piece), cosimulate(net, piece, whole=True)
     what = f"{HIDDEN} neurons, {len(piece)} ms"
     yield from _agreement(f"{what}, free", torchs, free)
     if not options.quick:
-        yield from _agreement(f"{what}, driven", torchs, cosimulate(net, piece, driven=torchs))
+        yield from _agreement(f"{what}, driven", torchs, cosimulate(net, piece, driven=torchs, whole=True))
     yield f"{what}, free: outputs apart", at_most(1e-6, compare(torchs, free).output_max, "V")
     yield f"{what}, free: time in ngspice; baseline torch", figure(free.seconds, "s", torchs.seconds)
     drawn = sum(free.energy.values()) / max(int(free.spikes.sum()), 1)

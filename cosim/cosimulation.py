@@ -10,7 +10,7 @@ import torch
 
 from cosim import events
 from cosim.deck import conductances, drive, export, replay
-from cosim.errors import NetlistError
+from cosim.errors import NetlistError, SimulationError
 from cosim.netlist import Netlist
 from cosim.network import Network
 from cosim.partition import cut, fired, relax
@@ -54,7 +54,7 @@ def cosimulate(
         transfer: "clocked", as trained and exported: a spike drives its rows in the next frame; or "event", as
             asynchronous hardware would: it drives them at once, for the length of a frame (see `cosim.events`).
         guess: spikes that the parts begin with; by default torch's. The result does not depend on it.
-        run: what simulates the parts' decks; by default a `Spice` of its own.
+        run: what simulates the parts' decks, with options, time-out and progress of its own; by default a new `Spice`.
         options: ngspice options that win over the deck's.
         timeout: of a run [s].
         progress: called with the share that is done; by parts, of the round of runs.
@@ -203,13 +203,16 @@ def _joined(network, deck, parts, waves, readout, inputs, rows, rounds, begin) -
 
 
 def _asynchronous(network, deck, parts, inputs, first, run, begin) -> Recording:
-    """Event transfer: the twin's spike times to begin with, then ngspice's."""
+    """Event transfer: the twin's spike times to begin with, then ngspice's. Outputs are those of the deck's cells, each
+    row driven for its share of the frame; energy is that of the spike rows alone."""
     frames, t_frame, stop = len(inputs), network.t_frame, (len(inputs) + 1) * network.t_frame
     neurons = [layer.neuron for layer in network.layers for _ in range(layer.size)]
     guess = [(np.flatnonzero(column) + 0.5) * t_frame for column in first.spikes.T]
-    begun, _ = events.relax(parts, inputs, guess, t_frame, events.twin(neurons, stop))
+    begun, _, _ = events.relax(parts, inputs, guess, t_frame, events.twin(neurons, stop))
     kept: dict[int, Waves] = {}
-    times, runs = events.relax(parts, inputs, begun, t_frame, events.circuit(parts, run, kept))
+    times, runs, settled = events.relax(parts, inputs, begun, t_frame, events.circuit(parts, run, kept))
+    if not settled:
+        raise SimulationError(f"event transfer did not settle in {events.MOST} rounds of {len(neurons)} neurons", ())
     look, waves = looks_at(frames, t_frame) - 1e-9, [kept[n] for n in range(len(neurons))]
     on = np.stack([events.share(spikes, t_frame, frames + 1) for spikes in times], 1)
     plus, minus = conductances(deck)[-1]

@@ -4,9 +4,11 @@
           └──── cells of the deck, columns at 0 V ────┘
 
 A column is held at 0 V and a row is driven by an ideal source, so a neuron sees the others only through the frames in
-which they drive its rows. All runs begin with guessed spikes, those of the torch twin. Then each neuron whose current
-turns out different from what it was given is run again, until none does (waveform relaxation): the guess saves time
-and decides nothing. A spike acts one frame later, so that every round settles at least one more frame.
+which they drive its rows; a deck in which it could be otherwise is refused. All runs begin with guessed spikes, those
+of the torch twin. Then each neuron whose current turns out different from what it was given is run again, until none
+does (waveform relaxation): the guess saves time and decides nothing. A spike acts one frame later, so that every
+round settles at least one more frame. A neuron is run again from the start: ngspice cannot be handed a state in the
+middle, and few are run twice.
 """
 
 import re
@@ -28,15 +30,16 @@ _KINDS = [
     (kind, re.compile(pattern, re.I))
     for kind, pattern in {
         "common": r"\.options\b|vclk clk 0 pulse",
-        "input": r"vin\d+ in\d+ 0 ",
+        "input": r"vin(?P<a>\d+) in(?P=a) 0 ",
         "column": r"v(?P<a>[pn]\d+_\d+) (?P=a) 0 dc 0$",
-        "cell": r"r(?P<a>[pn]\d+_\d+)_\d+ (?:in\d+|row\d+_\d+) (?P=a) [-+.\de]+$",
+        "cell": r"r(?P<a>[pn]\d+_\d+)_(?P<number>\d+) (?P<node>in\d+|row\d+_\d+) (?P=a) [-+.\de]+$",
         "mirror": r"bcol(?P<a>\d+_\d+) 0 col(?P=a) i = (?P<gain>[-+.\de]+)\*\(i\(vp(?P=a)\)-i\(vn(?P=a)\)\)$",
         "ammeter": r"vsynapse(?P<a>\d+_\d+) col(?P=a) syn(?P=a) dc 0$",
         "neuron": r"xn(?P<a>\d+_\d+) syn(?P=a) clk spk(?P=a) m(?P=a) s(?P=a) (?P<model>\w+) ",
         "replay": r"vreplay\d+_\d+ replay\d+_\d+ 0 ",
         "row": r"brow(?P<a>\d+_\d+) row(?P=a) 0 v = 1\*(?P<volts>[-+.\de]+)\*v\(spk(?P=a)\)\+0\*v\(replay(?P=a)\)$",
-        "output": r"bout\d+ out\d+ 0 v = |rout\d+ out\d+ 0 ",
+        "output": r"bout(?P<a>\d+) out(?P=a) 0 v = [-+.\de]+\*\(i\(vp(?P<bar>\d+)_(?P=a)\)-i\(vn(?P=bar)_(?P=a)\)\)$",
+        "load": r"rout(?P<a>\d+) out(?P=a) 0 [-+.\de]+$",
     }.items()
 ]
 
@@ -126,11 +129,9 @@ def cut(deck: Netlist) -> Parts:
     for line in top:
         kind, match = next(((k, m) for k, p in _KINDS if (m := p.match(line))), (None, None))
         if match is None:
-            raise NetlistError(
-                f"{deck.name}: {line[:60]!r} cannot be cut from the rest, current may flow back; "
-                "cosimulate it whole (whole=True), or export the network anew"
-            )
+            raise _uncut(deck, line)
         found[kind].append((line, match))
+    _check_rows(deck, found)
     bars = conductances(deck)
     gains = {match["a"]: float(match["gain"]) for _, match in found["mirror"]}
     texts = {match["a"]: line for line, match in found["ammeter"]}
@@ -145,7 +146,7 @@ def cut(deck: Netlist) -> Parts:
         models=models,
         layers=tuple(map(tuple, layers)),
         weights=tuple(gain * (plus - minus) for gain, (plus, minus) in zip(scale, bars)),
-        readout="\n".join([*readout, *(line for line, _ in found["output"])]),
+        readout="\n".join([*readout, *(line for kind in ("output", "load") for line, _ in found[kind])]),
         inputs=len(found["input"]),
         v_read=float(found["row"][0][1]["volts"]),
     )
@@ -189,6 +190,32 @@ def relax(
 def fired(waves: Waves, name: str, t_frame: float, frames: int) -> np.ndarray:
     """Whether a neuron fired in each frame, from its output in the middle of the next, (frames,)."""
     return waves.at(f"v_spk{name}", (np.arange(frames) + 1.5) * t_frame) > 0.5
+
+
+def _check_rows(deck, found) -> None:
+    """Every cell sits on the row of its number, and all rows are driven alike: else it is another circuit."""
+    inputs = [f"in{c}" for c in range(len(found["input"]))]
+    layers: dict[int, int] = {}
+    for _, match in found["neuron"]:
+        layer = int(match["a"].split("_")[0])
+        layers[layer] = layers.get(layer, 0) + 1
+    own = [[f"row{k}_{n}" for n in range(layers[k])] for k in sorted(layers)]
+    below = [inputs, *own]
+    rows = [names + (own[k] if k < len(own) else []) for k, names in enumerate(below)]
+    for line, match in found["cell"]:
+        bar, number = _bar(match), int(match["number"])
+        if number >= len(rows[bar]) or rows[bar][number] != match["node"].lower():
+            raise _uncut(deck, line)
+    for line, match in found["row"]:
+        if match["volts"] != found["row"][0][1]["volts"]:
+            raise _uncut(deck, line)
+
+
+def _uncut(deck, line) -> NetlistError:
+    return NetlistError(
+        f"{deck.name}: {line[:60]!r} cannot be cut from the rest, current may flow back; "
+        "cosimulate it whole (whole=True), or export the network anew"
+    )
 
 
 def _split(deck: Netlist) -> tuple[list[str], str]:

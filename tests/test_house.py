@@ -31,6 +31,7 @@ DOORS = {
     "typer": {"cli"},
     "rich": {"cli"},
     "h5py": {"card"},
+    "xarray": {"sweeping"},
 }
 IMPORTERS = {"cosim/__init__.py"}  # the lazy public face
 

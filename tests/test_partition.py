@@ -107,8 +107,12 @@ def test_relaxation_ends_when_inputs_and_outputs_agree(network: Network, stimulu
             cells, stimulus.numpy(), np.zeros((12, 6)), 1e-3, lambda decks: spice(decks, 13e-3)
         )
     assert rounds[0] == 6 and len(rounds) > 1 and spice.runs == sum(rounds)
-    again = cells.currents(stimulus.numpy(), spikes)
-    assert again.shape == (13, 6)
+    judged = cosimulate(network, stimulus)
+    assert np.array_equal(spikes > 0, judged.spikes)
+    at = (np.arange(12) + 0.5) * 1e-3
+    given = np.stack([-w.at(f"i_synapse0_{n}", at) for n, w in enumerate(waves)], 1)
+    wanted = cells.currents(stimulus.numpy(), spikes)[:12]
+    assert np.abs(np.abs(given) - np.abs(wanted)).max() < 1e-6 * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize(
@@ -119,6 +123,27 @@ def test_what_cannot_be_cut_is_refused(network: Network, stimulus: torch.Tensor,
     deck = Netlist(f"{export(network).text}{line}\n", name="wired")
     with pytest.raises(NetlistError, match="cannot be cut from the rest, current may flow back"):
         cosimulate(network, stimulus, deck=deck)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Rp0_0_1 in1 ", "Rp0_0_1 in2 "),
+        ("Vin0 in0 ", "Vin0 in3 "),
+        ("row0_1 0 v = 1*0.2*", "row0_1 0 v = 1*0.4*"),
+        ("(i(vp1_0)-i(vn1_0))", "v(m0_0)"),
+    ],
+    ids=["cell", "input", "row", "output"],
+)
+def test_another_circuit_of_the_same_shape_is_refused(
+    network: Network, stimulus: torch.Tensor, old: str, new: str
+) -> None:
+    """A cell on another row, an input on another node, a row driven harder, an output that reads something else."""
+    text = export(network).text
+    text = text.replace("${free=1}*0.2", "${free=1}*0.4", 1) if old.startswith("row") else text.replace(old, new)
+    assert text != export(network).text
+    with pytest.raises(NetlistError, match="cannot be cut from the rest, current may flow back"):
+        cosimulate(network, stimulus, deck=Netlist(text, name="edited"))
 
 
 # --- event transfer ---------------------------------------------------------------------------------------------
@@ -170,19 +195,37 @@ def test_boxes_and_shares() -> None:
 def test_currents_of_events_keep_their_charge() -> None:
     current = events.Current(np.array([0.0, 1.25e-6, 4.75e-6]), np.array([0.0, 2e-9, 0.0]))
     held = current.held(8)
-    assert held.tolist() == pytest.approx([0, 1.5e-9, 2e-9, 2e-9, 1.5e-9, 0, 0, 0])
+    assert held.tolist() == pytest.approx([0, 0, 2e-9, 2e-9, 2e-9, 0, 0, 0])
     time, value = current.corners()
     assert np.all(np.diff(time) > 0) and np.trapezoid(value, time) == pytest.approx(7e-15, rel=1e-6)
 
 
-def test_event_transfer_that_never_settles_is_given_up(network: Network, stimulus: torch.Tensor) -> None:
+def test_event_transfer_that_never_settles_is_given_up(
+    network: Network, stimulus: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One round is never enough to see that nothing changed any more."""
+    monkeypatch.setattr(events, "MOST", 1)
+    with pytest.raises(SimulationError, match="event transfer did not settle in 1 rounds of 6 neurons"):
+        cosimulate(network, stimulus[:4], transfer="event")
+
+
+def test_twin_of_twenty_settles() -> None:
+    """A change of the current acts from the next point of the grid on: else a spike moves the one that caused it."""
+    network, stimulus = Network([54, 20, 10], FeLIF(), VCM(), levels=15), frames(8, 54, 0.08)
     cells = cut(drive(export(network), stimulus, 0.2, 1e-3))
-    ticks = iter(range(10**6))
-    with pytest.raises(SimulationError, match="event transfer did not settle in 400 rounds"):
-        events.relax(
-            cells, stimulus.numpy(), [np.empty(0)] * 6, 1e-3,
-            lambda numbers, given: [np.array([1e-3 + 1e-5 * next(ticks)]) for _ in numbers],
-        )  # fmt: skip
+    spikes, _, settled = events.relax(
+        cells, stimulus.numpy(), [np.empty(0)] * 20, 1e-3, events.twin([network.layers[0].neuron] * 20, 9e-3)
+    )
+    assert settled and sum(map(len, spikes)) > 10
+
+
+def test_currents_differ_in_size_too(network: Network, stimulus: torch.Tensor) -> None:
+    """The same times from another neuron are other currents."""
+    cells = cut(drive(export(network), stimulus, 0.2, 1e-3))
+    quiet = [np.empty(0)] * 6
+    a, b = ([np.array([1e-3]) if n == k else x for n, x in enumerate(quiet)] for k in (1, 4))
+    one, other = (events.currents(cells, stimulus.numpy() * 0, spikes, 1e-3)[0] for spikes in (a, b))
+    assert events._same(one, one) and not events._same(one, other)
 
 
 def test_event_transfer_is_free_and_by_parts(network: Network, stimulus: torch.Tensor) -> None:

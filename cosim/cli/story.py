@@ -89,6 +89,13 @@ def loop(plan: Plan, out: Path, resume: bool, bars: Bars) -> "cosim.Report":
     )  # fmt: skip
     report.save(out / "report.html")
     keep(out / "report.json", report.as_dict())
+    if plan.wide:
+        wide = cosim.validate(
+            networks[plan.wide], cosim.export(networks[plan.wide]), shown, driven=False,
+            provenance=origin(plan, task), progress=bars.share,
+        )  # fmt: skip
+        wide.save(out / f"report-{plan.wide}.html")
+        keep(out / f"report-{plan.wide}.json", wide.as_dict())
     return report
 
 

@@ -1,6 +1,6 @@
 """VCM cells under any voltage, each with its own adaptive steps: nine decades of switching time in a millisecond.
 
-The equations are those of `cosim.devices.VCM`; `tests/test_vcm.py` holds the two together. Many cells run on all
+The equations are those of `cosim.devices.VCM`; `tests/test_vcm_kernel.py` holds the two together. Many cells run on all
 cores, and none of them depends on how many there are.
 """
 

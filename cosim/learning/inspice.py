@@ -29,7 +29,7 @@ class InSpice(Rule):
     Attributes:
         twin: the rule that differentiates a frame, begun from ngspice's state.
         hardware: the neuron that the circuit really has, if it is another than the network believes.
-        spice: what simulates; its `runs` counts the decks.
+        spice: what simulates; its `runs` counts the decks. Close it when done: `with Spice() as spice:`.
     """
 
     twin: Rule = field(default_factory=Bruno)
