@@ -31,6 +31,13 @@ def test_calibrate_finds_what_was_put_in(tmp_path: Path) -> None:
     assert cosim.Card.load(tmp_path / "found.h5").values == card.values
 
 
+def test_mismatch_counts_what_was_lost_and_won_back(capsys: pytest.CaptureFixture) -> None:
+    found = example("mismatch").main(neurons=4, many=1, frames=8, first=30, later=2)
+    assert 0 < found["model"] != found["circuit"] and found["apart"] == 0
+    assert found["decks"] == 3 * (4 + 1)  # two updates and the check; nobody's rows are anybody's spikes
+    assert capsys.readouterr().out.count("won back") == 4
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short_and_tested(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 60

@@ -1,5 +1,6 @@
 """ngspice and Python in turns: closed forms in closed loop, a network in torch around neurons in SPICE, clean ends."""
 
+import fcntl
 import math
 import os
 import signal
@@ -293,6 +294,32 @@ def test_a_window_that_takes_too_long():
         with pytest.raises(SimulationError, match="deck: ngspice was stopped after 2 s; allow more time"):
             spice.advance(5.0)
         assert time.monotonic() - start < 10 and gone(pid)
+
+
+def test_a_window_without_a_limit():
+    with lockstep(RC, 1e-3, 1e-5, timeout=math.inf) as spice:
+        assert spice.advance(1e-3, i_in=1e-3)["v_m"] == pytest.approx(1 - 0.75 * np.exp(-1), abs=2e-5)
+
+
+MANY = "".join(f"I{k} 0 m external\n" for k in range(400)) + "R1 m 0 1e3\nC1 m 0 1e-6 ic=0\n"
+
+
+def test_a_window_larger_than_the_pipe():
+    with lockstep(MANY, 1e-3, 1e-5) as spice:
+        assert fcntl.fcntl(spice._pace._to, fcntl.F_SETPIPE_SZ, 4096) == 4096 < spice._window.size
+        for k in range(20):
+            found = spice.advance((k + 1) * 5e-5, **{f"i_{n}": 1e-3 / 400 for n in range(400)})
+        assert found["v_m"] == pytest.approx(1 - np.exp(-1), abs=2e-5)
+
+
+def test_a_window_that_nobody_takes():
+    with lockstep(Netlist(MANY, name="deck"), 1e-3, 1e-5, timeout=1.0) as spice:
+        pid = spice._pace.pid
+        fcntl.fcntl(spice._pace._to, fcntl.F_SETPIPE_SZ, 4096)
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(SimulationError, match="deck: ngspice was stopped after 1 s"):
+            spice.advance(5e-5)
+        assert gone(pid)
 
 
 def test_a_dead_process_is_an_error_with_its_words():

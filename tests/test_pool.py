@@ -150,6 +150,14 @@ def test_times_are_looked_at_first(two):
     assert two.given == before
 
 
+@pytest.mark.parametrize("workers", [0, -1])
+def test_at_least_one_worker(two, workers):
+    with pytest.raises(ValueError, match=f"workers must be at least 1, got {workers}; leave it out"):
+        Processes(workers)
+    with pytest.raises(ValueError, match=f"workers must be at least 1, got {workers}"):
+        simulate_many([RC.format(1e3)], 1e-3, 1e-5, executor=two, workers=workers)
+
+
 def test_an_interrupt_stops_all_at_once():
     def interrupt(share):
         raise KeyboardInterrupt

@@ -1,7 +1,9 @@
 """Sweeps: where the points come from, what is measured, what is kept and not computed again, and the command."""
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 
 import cosim.sweeping
+from cosim.cli import commands
 from cosim.cli.commands import answer
+from cosim.cli.sweeps import choose_points
 from cosim.errors import CosimError, NetlistError, SimulationError
 from cosim.netlist import Netlist
 from cosim.spice import Processes
@@ -138,6 +142,16 @@ def test_a_failure_is_a_hole_in_the_table(two):
     assert found.table()["v_end"] == pytest.approx([charge(STOP, 1e3), np.nan, np.nan], abs=1e-4, nan_ok=True)
     assert "measuring its waves failed: KeyError: \"no signal 'v_nosuch'" in str(found.failures[1])
     assert "more than v_limit = 2 V" in str(found.failures[2]) and len(found.failures) == 2
+    head, *lines = str(found).splitlines()
+    assert head.endswith("2 failed") and [line[:10] for line in lines] == ["run 1: rc:", "run 2: rc:"]
+    assert "no signal 'v_nosuch'" in lines[0] and "v_limit" in lines[1]
+
+
+def test_of_many_failures_three_are_told(two):
+    found = sweep(RC, grid(r_m=[1e3, 5e2, 7e2, 9e2, 2e3]), STOP, STEP, executor=two, v_limit=0.1)
+    assert len(found.failures) == 5 and [line[:6] for line in str(found).splitlines()[1:]] == [
+        f"run {k}:" for k in range(3)
+    ]
 
 
 def test_a_dataset_along_runs_and_time(two, tmp_path):
@@ -150,6 +164,35 @@ def test_a_dataset_along_runs_and_time(two, tmp_path):
     assert again.to_xarray().identical(data) and "v_limit" in str(again.failures[2])
     with pytest.raises(CosimError, match="no finished run in"):
         Sweep.load(tmp_path / "empty")
+
+
+def test_sweeps_that_share_a_store_are_told_apart(two, tmp_path):
+    other = Netlist(RC.text + "R9 m 0 1e6\n", name="rc")
+    asked = dict(executor=two, store=tmp_path)
+    sweep(RC, grid(r_m=[5e2, 1e3]), STOP, STEP, **asked)
+    assert len(Sweep.load(tmp_path)) == 2
+    sweep(RC, grid(c_m=[2e-6, 3e-6, 4e-6]), STOP, STEP, **asked)
+    with pytest.raises(ValueError, match=" sweeps fit; choose one by netlist, parameters or times") as caught:
+        Sweep.load(tmp_path)
+    (first,) = set(re.findall(r"sha256 (\w+)", str(caught.value)))
+    assert "parameters=('c_m',)" in str(caught.value) and "parameters=('r_m',)" in str(caught.value)
+    assert Sweep.load(tmp_path, parameters=["c_m"]).table()["c_m"].tolist() == [2e-6, 3e-6, 4e-6]
+    sweep(RC, grid(r_m=[5e2]), STOP / 2, STEP, **asked)
+    sweep(other, grid(r_m=[7e2]), STOP / 2, STEP, **asked)
+    found = Sweep.load(tmp_path, "rc", ["r_m"], (0, STOP, STEP))
+    assert found.table()["r_m"].tolist() == [5e2, 1e3] and found.stop == STOP
+    sweep(other.fill(c_m=2e-6), grid(r_m=[7e2]), STOP / 2, STEP, **asked)
+    with pytest.raises(ValueError, match="0 sweeps fit") as caught:
+        Sweep.load(tmp_path, netlist="divider")
+    sha256s = set(re.findall(r"sha256 (\w+)", str(caught.value)))
+    assert len(str(caught.value).splitlines()) == 6 and len(sha256s) == 3
+    tables = [Sweep.load(tmp_path, sha256, ["r_m"], (0, STOP / 2, STEP)).table() for sha256 in sha256s - {first}]
+    assert [table["r_m"].tolist() for table in tables] == [[7e2], [7e2]]
+
+
+def test_points_written_out_are_one_sweep(two, tmp_path):
+    sweep(RC, [{"r_m": 5e2}, {"c_m": 2e-6}], STOP, STEP, executor=two, store=tmp_path)
+    assert Sweep.load(tmp_path).table()["r_m"] == pytest.approx([5e2, np.nan], nan_ok=True)
 
 
 def test_a_dataset_of_numbers(two):
@@ -258,7 +301,8 @@ def test_the_command_goes_on_where_it_stopped(cli, tmp_path):
 def test_the_command_keeps_waves_and_says_what_failed(cli, tmp_path):
     (tmp_path / "rc.cir").write_text("* an RC\nVin inp 0 1e3\nR1 inp m ${r_m}\nC1 m 0 1e-6\n")
     code, out, err = cli("rc.cir", "--grid", "r_m=1e3,1e9", "--save", "v_m", "--out", "s")
-    assert (code, err) == (1, "") and out.startswith("rc: 2 runs, 2 computed now, 1 failed\n") and "s/table.csv" in out
+    assert (code, err) == (1, "") and out.startswith("rc: 2 runs, 2 computed now, 1 failed\nrun 0: rc: v_m reaches")
+    assert "s/table.csv" in out
     assert set(Sweep.load("s")[1].signals) == {"v_m"}
     assert "v_m reaches 997" in (tmp_path / "s/table.csv").read_text()
 
@@ -274,12 +318,31 @@ def test_the_command_keeps_waves_and_says_what_failed(cli, tmp_path):
         (("--monte-carlo", 3, "--sigma", "drive=1%"), "--sigma drive: the netlist gives it no number to spread around"),
         (("--grid", "v_th=1", "--measure", "mots:v_m"), "no measure 'mots'; did you mean 'most'"),
         (("--grid", "v_th=1", "--grid", "v_th=2"), "cross: v_th is in two sets"),
+        (("--grid", "v_th="), "'v_th=' says no value; write name=value"),
+        (("--monte-carlo", 3, "--sigma", "v_th=-1"), "--sigma v_th: sigma must be positive, got -1 around 2.5"),
+        (("--monte-carlo", 3, "--sigma", "v_th=nan%"), "--sigma v_th: sigma must be positive, got nan%"),
+        (("--grid", "v_th=1", "--workers", 0), "workers must be at least 1, got 0"),
+        (("--grid", "v_th=1", "--workers", -2), "workers must be at least 1, got -2"),
     ],
 )
 def test_bad_words_get_one_sentence(cli, words, sentence):
     code, out, err = cli("bench_felif", *words)
     assert (code, out) == (2, "") and err.startswith("cosim: ") and len(err.splitlines()) == 1
     assert sentence in err
+
+
+def test_one_spread_for_each_parameter():
+    netlist = Netlist.load("bench_felif")
+    with pytest.raises(ValueError, match="--sigma v_th: sigma must be positive, got 0 around 2.5"):
+        choose_points(netlist, [], 3, ["v_th=0"], 0)
+    with pytest.raises(ValueError, match="--sigma v_th is given twice; a parameter has one spread"):
+        choose_points(netlist, [], 3, ["v_th=1%", "v_th=2%"], 0)
+    with pytest.raises(ValueError, match="'v_th=' says no value; write name=value"):
+        choose_points(netlist, ["v_th="], 0, [], 0)
+
+
+def test_help_names_every_measure():
+    assert all(kind in inspect.getsource(commands.sweep) for kind in KINDS)
 
 
 def test_the_room_shows_its_names():

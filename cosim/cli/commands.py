@@ -88,8 +88,11 @@ def sweep(
     grid: Annotated[list[str] | None, typer.Option(help="v_th=2.4,2.5,2.6; once for each parameter.")] = None,
     monte_carlo: Annotated[int, typer.Option(help="Runs by chance, at each point of the grid.")] = 0,
     sigma: Annotated[list[str] | None, typer.Option(help="i_dsc=10%, or in its unit; normal. Once for each.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the runs by chance.")] = 0,
-    measure: Annotated[list[str] | None, typer.Option(help="most:v_m; keep such numbers only, no waves.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the runs drawn by chance.")] = 0,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="most:v_m; keep such numbers only, no waves. One of last, least, mean, most, rises."),
+    ] = None,
     save: Annotated[list[str] | None, typer.Option(help="A signal to keep, once for each; by default all.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of finished runs, and of table.csv.")] = Path("runs/sweep"),
     workers: Annotated[int | None, typer.Option(help="Processes; by default one for each processor.")] = None,

@@ -1,5 +1,6 @@
 """What the words of `cosim sweep` mean."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,11 @@ def choose_points(
     sets = [cosim.sweeping.grid(**{name: _numbers(name, words.split(","))}) for name, words in map(_pair, grid)]
     if count:
         nominal = cosim.sweeping.declared(netlist)
-        spreads = {name: _normal(name, word, nominal.get(name)) for name, word in map(_pair, sigma)}
+        spreads = {}
+        for name, word in map(_pair, sigma):
+            if name in spreads:
+                raise ValueError(f"--sigma {name} is given twice; a parameter has one spread")
+            spreads[name] = _normal(name, word, nominal.get(name))
         sets.append(cosim.sweeping.monte_carlo(count, seed, **spreads))
     return cosim.sweeping.cross(*sets)
 
@@ -36,14 +41,14 @@ def choose_measures(words: list[str]) -> dict[str, Callable] | None:
 
 def tell(found: "cosim.sweeping.Sweep", out: Path) -> dict[str, Any]:
     """What became of a sweep, for a program."""
-    failures = {str(number): str(error).splitlines()[0] for number, error in found.failures.items()}
+    failures = {str(number): line for number, line in found.reasons.items()}
     counts = {"runs": len(found), "computed": found.computed, "failures": failures, "damaged": list(found.log)}
     return counts | {"store": str(out), "table": str(out / "table.csv")}
 
 
 def _pair(word: str) -> tuple[str, str]:
-    name, equals, rest = word.partition("=")
-    if not equals:
+    name, _, rest = word.partition("=")
+    if not rest.strip():
         raise ValueError(f"{word!r} says no value; write name=value")
     return name.strip(), rest
 
@@ -59,4 +64,8 @@ def _normal(name: str, word: str, nominal: float | None) -> "cosim.sweeping.Norm
     if nominal is None:
         raise ValueError(f"--sigma {name}: the netlist gives it no number to spread around")
     (sigma,) = _numbers(name, [word.removesuffix("%")])
-    return cosim.sweeping.Normal(nominal, sigma * abs(nominal) / 100 if word.endswith("%") else sigma)
+    if word.endswith("%"):
+        sigma *= abs(nominal) / 100
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"--sigma {name}: sigma must be positive, got {word} around {nominal:g}")
+    return cosim.sweeping.Normal(nominal, sigma)

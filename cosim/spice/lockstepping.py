@@ -13,6 +13,7 @@ import math
 import os
 import select
 import struct
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +32,9 @@ from cosim.waves import Waves
 
 SHORTEST = 1e-9
 """Shortest window, as a share of the largest time step; ngspice gives up where it would have to step less."""
+
+LONGEST = 1e6
+"""Longest wait that poll is asked for [s]; it counts milliseconds in an int."""
 
 Value = float | tuple[float, float]
 """A source in a window: a value held, or a pair, its start and its end, with a straight line between."""
@@ -239,11 +243,14 @@ class Pace(Worker):
         Raises:
             Lost: if the process died or had to be stopped.
         """
-        record, late = b"", None
+        record, late, wait = b"", None, min(timeout, LONGEST) * 1e3
         try:
-            os.write(self._to, window)
+            sent = os.write(self._to, window)  # at once nearly always; the rest may have to wait
+            if sent < len(window):
+                self._asked.deadline = time.monotonic() + timeout
+                self._asked.write_all(window[sent:])
             while len(record) < size:
-                if not self._ready.poll(timeout * 1e3):
+                if not self._ready.poll(wait):
                     late = timeout
                     break
                 part = os.read(self._from, size - len(record))
@@ -254,6 +261,8 @@ class Pace(Worker):
                 return record
         except BrokenPipeError:
             pass
+        except TimeoutError:
+            late = timeout
         error = self._obituary(self._name, late)
         self.close()
         raise error
@@ -264,6 +273,7 @@ class Pace(Worker):
 
     def waves(self, question: bytes, timeout: float) -> Result:
         """All vectors, in answer to a window that never ends."""
+        self._asked.deadline = time.monotonic() + timeout
         self._asked.write_all(question)
         return self._exchange(None, timeout)
 

@@ -53,10 +53,13 @@ class Processes:
 
     Args:
         workers: how many; by default one for each processor.
+
+    Raises:
+        ValueError: for fewer than one.
     """
 
     def __init__(self, workers: int | None = None):
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = _several(workers, os.cpu_count() or 1)
         self._threads: list[threading.Thread] = []
         self._pool = concurrent.futures.ThreadPoolExecutor(self.workers, "cosim", initializer=self._join)
 
@@ -116,7 +119,7 @@ def simulate_many(
         For each netlist, in their order, its waves, or the error that its run ended with.
 
     Raises:
-        ValueError: for times that make no sense.
+        ValueError: for times that make no sense, or fewer than one worker.
         CosimError: if strict, the first failure.
     """
     order = Order(stop, step, **asked)
@@ -136,7 +139,7 @@ def simulate_many(
 def crew(executor: Executor | None, workers: int | None) -> Iterator[tuple[Executor, int]]:
     """The caller's executor, or one for the time being; and how many runs to hand to it at a time."""
     if executor is not None:
-        yield executor, workers or AHEAD
+        yield executor, _several(workers, AHEAD)
         return
     with Processes(workers) as mine:
         yield mine, 2 * mine.workers  # the next run lies ready when one ends
@@ -200,6 +203,13 @@ def attempt(netlist: Netlist, order: Order, measure: Measure | None, token: str)
         return measure(waves) if measure else waves
     except Exception as error:  # the caller's code
         return Lost(f"{netlist.name}: measuring its waves failed: {type(error).__name__}: {error}", waves.log)
+
+
+def _several(workers: int | None, otherwise: int) -> int:
+    """How many at a time, if it was said."""
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}; leave it out for one for each processor")
+    return otherwise if workers is None else workers
 
 
 def _submitted(executor: Executor, *call: Any) -> Future:

@@ -3,10 +3,11 @@
 import contextlib
 import csv
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def sweep(
         asked: `start`, `timeout`, `options`, `save` and `v_limit`, as in `simulate`.
 
     Raises:
-        ValueError: for times that make no sense.
+        ValueError: for times that make no sense, or fewer than one worker.
         NetlistError: for a parameter that the netlist does not have.
         SimulationError: if ngspice is missing.
         CosimError: if the store is in use, or there is no room for it.
@@ -82,7 +83,7 @@ def sweep(
         if progress and done:
             progress(done / len(runs))
         for number, outcome in outcomes(((k, runs[k]) for k in left.values()), order, measures, place, ahead):
-            found.keep(keys[number], outcome, _about(netlist, order, number, points[number]))
+            found.keep(keys[number], outcome, _about(netlist, order, number, points))
             done += 1
             if progress:
                 progress(done / len(runs))
@@ -114,11 +115,24 @@ class Sweep:
     computed: int = 0
 
     @classmethod
-    def load(cls, store: str | Path) -> Self:
-        """All runs in a store, those that are damaged left out and named in `log`.
+    def load(
+        cls,
+        store: str | Path,
+        netlist: str | None = None,
+        parameters: Sequence[str] | None = None,
+        times: Sequence[float] | None = None,
+    ) -> Self:
+        """All runs of the sweep in a store, those that are damaged left out and named in `log`.
+
+        Args:
+            store: folder of finished runs.
+            netlist: where sweeps share the store, its netlist's name, or sha256 as that message has it.
+            parameters: where they do, the names of all that it varied.
+            times: where they do, its start, stop and step [s].
 
         Raises:
             CosimError: if there are none.
+            ValueError: if the store has several sweeps of this description, or none; the message lists all.
         """
         found, rows = _Found(Store(store)), []
         for key in found.store.keys():
@@ -126,10 +140,16 @@ class Sweep:
                 rows.append((found.about(key), key))
         if not rows:
             raise CosimError(f"no finished run in {store}")
-        rows.sort(key=lambda row: row[0]["number"])
-        about = rows[0][0]
-        points = tuple(row["point"] for row, _ in rows)
-        return cls(about["netlist"], points, tuple(key for _, key in rows), found, *about["times"])
+        kinds = sorted({_Kind.of(about) for about, _ in rows})
+        fitting = [kind for kind in kinds if kind.fits(netlist, parameters, times)]
+        if len(fitting) != 1:
+            raise ValueError(
+                f"{store}: {len(fitting)} sweeps fit; choose one by netlist, parameters or times:\n"
+                + "\n".join(map(str, kinds))
+            )
+        rows = sorted((row for row in rows if _Kind.of(row[0]) == fitting[0]), key=lambda row: row[0]["number"])
+        points = tuple(about["point"] for about, _ in rows)
+        return cls(fitting[0].netlist, points, tuple(key for _, key in rows), found, *fitting[0].times)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -142,7 +162,8 @@ class Sweep:
 
     def __str__(self) -> str:
         counts = f"{len(self)} runs, {self.computed} computed now, {len(self.failures)} failed"
-        return "\n".join([f"{self.netlist}: {counts}", *self.log])
+        first = [f"run {number}: {line}" for number, line in itertools.islice(self.reasons.items(), 3)]
+        return "\n".join([f"{self.netlist}: {counts}", *first, *self.log])
 
     @property
     def log(self) -> tuple[str, ...]:
@@ -153,6 +174,11 @@ class Sweep:
     def failures(self) -> dict[int, CosimError]:
         """Runs that failed, and why."""
         return {number: x for number, x in enumerate(self._small()) if isinstance(x, CosimError)}
+
+    @property
+    def reasons(self) -> dict[int, str]:
+        """First line of each failure."""
+        return {number: str(error).splitlines()[0] for number, error in self.failures.items()}
 
     @property
     def units(self) -> dict[str, str]:
@@ -194,14 +220,13 @@ class Sweep:
 
     def write_csv(self, path: str | Path) -> None:
         """Write the table, a row a run, and why a run failed."""
-        path, table = Path(path), self.table()
+        path, table, reasons = Path(path), self.table(), self.reasons
         part = path.with_name(path.name + ".part")
-        failures = {number: str(error).splitlines()[0] for number, error in self.failures.items()}
         with part.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(["run", *table, "failure"])
             for number in range(len(self)):
-                rows.writerow([number, *(f"{x[number]:.9g}" for x in table.values()), failures.get(number, "")])
+                rows.writerow([number, *(f"{x[number]:.9g}" for x in table.values()), reasons.get(number, "")])
         part.replace(path)
 
     def _columns(self) -> list[str]:
@@ -264,11 +289,39 @@ class _Found:
             self._here[key] = outcome
 
 
-def _about(netlist: Netlist, order: Order, number: int, point: Point) -> dict[str, Any]:
-    times = [order.start, order.stop, order.step]
+def _about(netlist: Netlist, order: Order, number: int, points: Sequence[Point]) -> dict[str, Any]:
+    """What `Sweep.load` has to know of a run; `parameters` are those of all runs, for sweeps are told apart by them."""
+    text = repr((netlist.text, sorted(netlist.holes.items())))
     return {
         "netlist": netlist.name,
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "number": number,
-        "point": {name: float(x) for name, x in point.items()},
-        "times": times,
+        "point": {name: float(x) for name, x in points[number].items()},
+        "parameters": sorted({name for point in points for name in point}),
+        "times": [order.start, order.stop, order.step],
     }
+
+
+class _Kind(NamedTuple):
+    """What the runs of one sweep share."""
+
+    netlist: str
+    sha256: str
+    parameters: tuple[str, ...]
+    times: tuple[float, ...]
+
+    @classmethod
+    def of(cls, about: dict[str, Any]) -> Self:
+        """From the facts kept with a run."""
+        parameters = about.get("parameters", sorted(about["point"]))
+        return cls(about["netlist"], about.get("sha256", ""), tuple(parameters), tuple(about["times"]))
+
+    def fits(self, netlist: str | None, parameters: Sequence[str] | None, times: Sequence[float] | None) -> bool:
+        """Whether it is among those asked for."""
+        named = netlist is None or netlist == self.netlist or bool(netlist) and self.sha256.startswith(netlist)
+        swept = parameters is None or tuple(sorted(parameters)) == self.parameters
+        return named and swept and (times is None or tuple(times) == self.times)
+
+    def __str__(self) -> str:
+        """One line that says how to choose it."""
+        return f"netlist={self.netlist!r} (sha256 {self.sha256[:12]}), parameters={self.parameters}, times={self.times}"

@@ -1,0 +1,59 @@
+"""A circuit that is not what its model says: what that costs, and what SPICE in the loop wins back.
+
+A network learns three beginnings of chorales by heart, in torch. Its circuit has a fifth more polarization than the
+model believes and plays them wrong. It learns on through ngspice, with gradients of the wrong model still, and, to
+compare, as long in torch alone. Seeds 0, 1, 2 win back 29, 85, 93 % of the loss, alone 17, 26, 43 %; two minutes each.
+"""
+
+import copy
+
+import torch
+
+import cosim
+from cosim.cosimulation import Spice
+from cosim.learning import Rule
+from cosim.neurons import FeLIF
+from cosim.tasks import Piece, batches, mean_bce
+from cosim.training import SKIP
+
+REAL = FeLIF(p_sat=1.2 * FeLIF().p_sat)
+
+
+def main(neurons: int = 12, many: int = 3, frames: int = 16, first: int = 400, later: int = 30, seed: int = 0) -> dict:
+    """Losses [nats], printed as a table; few neurons, pieces, frames and updates make it quick."""
+    rolls = cosim.tasks.jsb(quick=True).train[:many]
+    pieces = [Piece(x.name, chords(x.inputs[:frames]), chords(x.targets[:frames])) for x in rolls]
+    cell, plain = cosim.devices.VCM(), cosim.Bruno(200)
+    net = cosim.Network([12, neurons, 12], FeLIF(), cell, levels=None, recurrent=False, unit=6e-9, seed=seed)
+    learn(net, pieces, plain, first, rate=0.05)
+    with Spice() as spice:
+        rule = cosim.InSpice(plain, hardware=REAL, spice=spice)
+        alone, looped = (learn(copy.deepcopy(net), pieces, x, later, rate=0.02) for x in (plain, rule))
+        judge, heard = rule.circuit(looped), rule.record(looped, pieces[0].inputs.unsqueeze(1))[0]
+    found = {"model": net, "circuit": rule.circuit(net), "torch alone": rule.circuit(alone), "SPICE in the loop": judge}
+    losses = {name: cosim.evaluate(x, pieces).bce for name, x in found.items()}
+    for name, loss in losses.items():
+        share = (losses["circuit"] - loss) / (losses["circuit"] - losses["model"])
+        print(f"{name:18} {loss:.3f} nats  {share:5.0%} of the mismatch won back")
+    apart = int((cosim.observe(judge, pieces[0].inputs).spikes != heard.spikes).sum())
+    print(f"losses by torch with the circuit's value; ngspice: {apart} of {heard.spikes.sum()} spikes otherwise")
+    return losses | {"apart": apart, "decks": spice.runs}
+
+
+def chords(roll: torch.Tensor) -> torch.Tensor:
+    """Which of the twelve pitch classes sound, (time, 12)."""
+    return torch.stack([roll[:, k::12].amax(1) for k in range(12)], 1)
+
+
+def learn(net: cosim.Network, pieces: list[Piece], rule: Rule, updates: int, rate: float) -> cosim.Network:
+    """Learn pieces by heart; the last weights stay, for `cosim.train` would keep those that are best in the model."""
+    optimizer = torch.optim.Adamax(net.parameters(), lr=rate, betas=(0.9, 0.995))
+    (part,) = batches(pieces, len(pieces))
+    for _ in range(updates):
+        rule.gradient(net, part.inputs, part.targets, lambda y, t: mean_bce(y, t, SKIP))
+        optimizer.step()
+    return net
+
+
+if __name__ == "__main__":
+    main()
