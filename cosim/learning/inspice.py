@@ -3,6 +3,9 @@
 The network's deck is simulated for every piece of a batch; each frame's gradient is the twin's, taken at the voltages
 and polarizations that ngspice found, so errors of the twin do not add up over time. What the circuit does
 otherwise than its model (a threshold that is off, a leak that nobody fitted) is learnt around.
+
+Polarization is read in units of saturation and taken for the twin's own, so that the twin stays within its range.
+`cosim.train` still chooses the best epoch by the twin; where that matters, keep the last weights.
 """
 
 import copy
