@@ -21,8 +21,8 @@ from cosim.waves import Waves
 STEP = 5e-6
 """Largest time step of ngspice [s]."""
 
-Runs = Callable[[Sequence[Netlist], float], list[Waves]]
-"""What simulates many decks up to a time [s]: their waves, in order."""
+Runs = Callable[[Sequence[Netlist], float, float], list[Waves]]
+"""What simulates many decks up to a time with a largest step [s]: their waves, in order."""
 
 
 def cosimulate(
@@ -81,7 +81,9 @@ def cosimulate(
         sizes = ", ".join(str(len(layer)) for layer in parts.layers)
         raise NetlistError(f"{deck.name} has layers of {sizes} neurons, the network is {network.sizes}; export it anew")
     with contextlib.nullcontext(run) if run else Spice(**given) as spice:
-        return _by_parts(network, deck, parts, inputs, first, driven, transfer, lambda x: spice(x, stop), begin)
+        return _by_parts(
+            network, deck, parts, inputs, first, driven, transfer, lambda x, step=STEP: spice(x, stop, step), begin
+        )
 
 
 def _by_parts(network, deck, parts, inputs, first, driven, transfer, run, begin) -> Recording:
@@ -91,7 +93,8 @@ def _by_parts(network, deck, parts, inputs, first, driven, transfer, run, begin)
         parts, inputs.double().numpy(), first.spikes, network.t_frame, run, free=driven is None
     )
     rows = first.spikes if driven is not None else spikes
-    (readout,) = run([parts.amplifiers(rows[:, -network.layers[-1].size :], network.t_frame)])
+    amplifiers = parts.amplifiers(rows[:, -network.layers[-1].size :], network.t_frame)
+    (readout,) = run([amplifiers], network.t_frame / 10)  # resistors alone: nothing to integrate
     return _joined(network, deck, parts, waves, readout, inputs, rows, rounds, begin)
 
 
@@ -108,10 +111,10 @@ class Spice:
         if asked.get("progress"):
             asked["progress"] = _rising(asked["progress"])
 
-    def __call__(self, decks: Sequence[Netlist], stop: float) -> list[Waves]:
+    def __call__(self, decks: Sequence[Netlist], stop: float, step: float = STEP) -> list[Waves]:
         """Simulate decks side by side."""
         self.runs += len(decks)
-        return simulate_many(decks, stop, STEP, strict=True, executor=self._processes, **self.asked)
+        return simulate_many(decks, stop, step, strict=True, executor=self._processes, **self.asked)
 
     def __enter__(self) -> Self:
         return self
@@ -133,12 +136,12 @@ def _rising(told: Callable[[float], None]) -> Callable[[float], None]:
 
 def remembered(run: Runs) -> Runs:
     """The same, but a deck that was run before is not run again: free and driven rounds have most decks in common."""
-    known: dict[tuple[str, float], Waves] = {}
+    known: dict[tuple[str, float, float], Waves] = {}
 
-    def recall(decks: Sequence[Netlist], stop: float) -> list[Waves]:
-        names = [(deck.sha256(), stop) for deck in decks]
+    def recall(decks: Sequence[Netlist], stop: float, step: float = STEP) -> list[Waves]:
+        names = [(deck.sha256(), stop, step) for deck in decks]
         new = {name: deck for name, deck in zip(names, decks, strict=True) if name not in known}
-        known.update(zip(new, run(list(new.values()), stop), strict=True))
+        known.update(zip(new, run(list(new.values()), stop, step), strict=True))
         return [known[name] for name in names]
 
     return recall

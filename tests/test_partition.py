@@ -90,7 +90,7 @@ def test_the_deck_decides_and_not_the_network(network: Network, stimulus: torch.
 
 def test_what_was_run_is_not_run_again() -> None:
     seen = []
-    run = remembered(lambda decks, stop: seen.extend(decks) or [stop] * len(decks))
+    run = remembered(lambda decks, stop, step: seen.extend(decks) or [stop] * len(decks))
     a, b = Netlist("r1 a 0 1\nr2 a 0 2\n"), Netlist("r1 a 0 3\nr2 a 0 2\n")
     assert run([a, b, a], 1.0) == [1.0, 1.0, 1.0] and run([b], 1.0) == [1.0] and run([b], 2.0) == [2.0]
     assert seen == [a, b, b]
