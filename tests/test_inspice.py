@@ -126,9 +126,9 @@ def test_the_loss_is_the_circuits(spice):
 def test_the_hardwares_neuron_is_exported_and_the_networks_kept(spice):
     net, seen = loud(), []
 
-    def run(decks, stop):
+    def run(decks, stop, step):
         seen.extend(line for deck in decks for line in deck.text.splitlines() if line.startswith("Xn0_"))
-        return spice(decks, stop)
+        return spice(decks, stop, step)
 
     rule = InSpice(hardware=HARD, spice=run)
     rule.record(net, stimulus())
