@@ -180,8 +180,8 @@ def _joined(network, deck, parts, waves, readout, inputs, rows, rounds, begin) -
     frames, t_frame, names = len(inputs), network.t_frame, neuron_names(network)
     look, middle = looks_at(frames, t_frame) - 1e-9, (np.arange(frames) + 1.5) * t_frame
     pairs = list(zip(waves, names, strict=True))
-    load = _row_loads(network, deck)
-    fed = conductances(deck)[0]
+    load = _row_loads(network, parts.bars)
+    fed = parts.bars[0]
     inside = (fed[0].sum(0) + fed[1].sum(0))[: parts.inputs]
     spent = t_frame * parts.v_read**2
     spikes = np.stack([fired(w, name, t_frame, frames) for w, name in pairs], 1)
@@ -218,9 +218,9 @@ def _asynchronous(network, deck, parts, inputs, first, run, begin) -> Recording:
         raise SimulationError(f"event transfer did not settle in {events.MOST} rounds of {len(neurons)} neurons", ())
     look, waves = looks_at(frames, t_frame) - 1e-9, [kept[n] for n in range(len(neurons))]
     on = np.stack([events.share(spikes, t_frame, frames + 1) for spikes in times], 1)
-    plus, minus = conductances(deck)[-1]
+    plus, minus = parts.bars[-1]
     last = parts.v_read * on[1:, -plus.shape[1] :]
-    load = _row_loads(network, deck)
+    load = _row_loads(network, parts.bars)
     spent = t_frame * parts.v_read**2
     return Recording(
         origin=f"{waves[0].origin.split(', ')[-1]}, event transfer: {len(neurons)} neurons, {runs} runs",
@@ -282,7 +282,7 @@ def _energy(network: Network, deck: Netlist, waves: Waves) -> dict[str, float]:
     names = neuron_names(network)
     rows = -sum(_work(waves, f"v_in{c}", f"i_in{c}") for c in range(network.sizes[0]))
     membranes = sum(_work(waves, f"v_m{name}", f"i_synapse{name}", f"v_xn{name}.free") for name in names)
-    load = _row_loads(network, deck)
+    load = _row_loads(network, conductances(deck))
     spikes = sum(load[name] * _work(waves, f"v_row{name}", f"v_row{name}") for name in names)
     return {"input rows": rows, "spike rows": spikes, "membranes": membranes}
 
@@ -292,9 +292,9 @@ def _work(waves: Waves, *factors: str) -> float:
     return float(np.trapezoid(np.prod([waves[name] for name in factors], axis=0), waves.time))
 
 
-def _row_loads(network: Network, deck: Netlist) -> dict[str, float]:
+def _row_loads(network: Network, cells: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """Conductance [S] that each spike row drives: its cells in its own layer, the next one and the readout."""
-    bars = [positive.sum(0) + negative.sum(0) for positive, negative in conductances(deck)]
+    bars = [positive.sum(0) + negative.sum(0) for positive, negative in cells]
     loads = {}
     for k, layer in enumerate(network.layers):
         for n in range(layer.size):

@@ -90,9 +90,7 @@ def drive(deck: Netlist, inputs: torch.Tensor, v_read: float, t_frame: float) ->
     if inputs.ndim != 2 or inputs.shape[1] != channels:
         raise ValueError(f"stimulus must be (time, channel) with {channels} channels, got {tuple(inputs.shape)}")
     volts = inputs.double().numpy() * v_read
-    for channel in range(channels):
-        deck = deck.drive(f"in_{channel}", *staircase(volts[:, channel], t_frame))
-    return deck
+    return deck.drive_all({f"in_{channel}": staircase(volts[:, channel], t_frame) for channel in range(channels)})
 
 
 def replay(deck: Netlist, spikes: list[torch.Tensor], v_read: float, t_frame: float) -> Netlist:

@@ -98,18 +98,20 @@ class Netlist:
             ValueError: if the two are not one axis of the same length, finite and increasing in time.
             NetlistError: for a hole the netlist does not have.
         """
-        time, values = np.asarray(time, dtype=float), np.asarray(values, dtype=float)
-        if time.ndim != 1 or time.size == 0 or time.shape != values.shape:
-            raise ValueError(
-                f"drive {name!r}: time and values need one shape (points,), got {time.shape}, {values.shape}"
-            )
-        if not (np.isfinite(time).all() and np.isfinite(values).all() and (np.diff(time) > 0).all()):
-            raise ValueError(f"drive {name!r}: times must increase strictly and all numbers be finite")
-        points = [f"{t:.12g} {v:.12g}" for t, v in zip(time, values, strict=True)]
-        lines = [" ".join(points[k : k + _POINTS_A_LINE]) for k in range(0, len(points), _POINTS_A_LINE)]
-        waveform = "\n+ ".join(lines)
+        waveform = _corners(name, time, values)
         inside = re.search(rf"pwl\s*\(\s*\$\{{{name}\b", self.text, re.IGNORECASE)
         return self.fill(**{name: waveform if inside else f"PWL({waveform})"})
+
+    def drive_all(self, waveforms: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Self:
+        """The same netlist with many waveforms at once, by hole: (times [s], values); none of them inside a PWL.
+
+        For decks of many lines, where each `drive` would read the whole text again.
+
+        Raises:
+            ValueError: as in `drive`.
+            NetlistError: for a hole the netlist does not have.
+        """
+        return self.fill(**{name: f"PWL({_corners(name, *points)})" for name, points in waveforms.items()})
 
     def render(self) -> str:
         """The text with every hole filled; its first line is a comment, so that SPICE takes none for the title.
@@ -160,6 +162,17 @@ class Netlist:
         if not np.isfinite(value):
             raise NetlistError(f"{self.name}: hole {name!r} needs a finite number, got {value}")
         return f"{value:.12g}"
+
+
+def _corners(name: str, time: np.ndarray, values: np.ndarray) -> str:
+    """Points of a piecewise linear waveform as SPICE writes them."""
+    time, values = np.asarray(time, dtype=float), np.asarray(values, dtype=float)
+    if time.ndim != 1 or time.size == 0 or time.shape != values.shape:
+        raise ValueError(f"drive {name!r}: time and values need one shape (points,), got {time.shape}, {values.shape}")
+    if not (np.isfinite(time).all() and np.isfinite(values).all() and (np.diff(time) > 0).all()):
+        raise ValueError(f"drive {name!r}: times must increase strictly and all numbers be finite")
+    points = [f"{t:.12g} {v:.12g}" for t, v in zip(time, values, strict=True)]
+    return "\n+ ".join(" ".join(points[k : k + _POINTS_A_LINE]) for k in range(0, len(points), _POINTS_A_LINE))
 
 
 def _inlined(path: Path, root: Path, trust: bool, seen: set[Path]) -> str:

@@ -29,10 +29,10 @@ SAME = 1e-9
 _KINDS = [
     (kind, re.compile(pattern, re.I))
     for kind, pattern in {
+        "cell": r"r(?P<a>[pn]\d+_\d+)_(?P<number>\d+) (?P<node>in\d+|row\d+_\d+) (?P=a) [-+.\de]+$",
         "common": r"\.options\b|vclk clk 0 pulse",
         "input": r"vin(?P<a>\d+) in(?P=a) 0 ",
         "column": r"v(?P<a>[pn]\d+_\d+) (?P=a) 0 dc 0$",
-        "cell": r"r(?P<a>[pn]\d+_\d+)_(?P<number>\d+) (?P<node>in\d+|row\d+_\d+) (?P=a) [-+.\de]+$",
         "mirror": r"bcol(?P<a>\d+_\d+) 0 col(?P=a) i = (?P<gain>[-+.\de]+)\*\(i\(vp(?P=a)\)-i\(vn(?P=a)\)\)$",
         "ammeter": r"vsynapse(?P<a>\d+_\d+) col(?P=a) syn(?P=a) dc 0$",
         "neuron": r"xn(?P<a>\d+_\d+) syn(?P=a) clk spk(?P=a) m(?P=a) s(?P=a) (?P<model>\w+) ",
@@ -69,6 +69,7 @@ class Parts:
         readout: lines of the last crossbar and its amplifiers.
         inputs: how many input rows there are.
         v_read: voltage of a driven row [V].
+        bars: positive and negative cells [S] of every crossbar, as `conductances` reads them.
     """
 
     common: str
@@ -78,6 +79,7 @@ class Parts:
     readout: str
     inputs: int
     v_read: float
+    bars: list[tuple[np.ndarray, np.ndarray]]
 
     @property
     def neurons(self) -> list[Neuron]:
@@ -113,9 +115,7 @@ class Parts:
         sources = [f"Vrow{name} row{name} 0 ${{row_{name}}}" for name in names]
         part = Netlist("\n".join([self.common, *sources, self.readout]) + "\n", name="readout")
         late = self.v_read * np.vstack([np.zeros(len(names)), spikes])
-        for name, volts in zip(names, late.T, strict=True):
-            part = part.drive(f"row_{name}", *staircase(volts, t_frame))
-        return part
+        return part.drive_all({f"row_{name}": staircase(volts, t_frame) for name, volts in zip(names, late.T)})
 
 
 def cut(deck: Netlist) -> Parts:
@@ -149,6 +149,7 @@ def cut(deck: Netlist) -> Parts:
         readout="\n".join([*readout, *(line for kind in ("output", "load") for line, _ in found[kind])]),
         inputs=len(found["input"]),
         v_read=float(found["row"][0][1]["volts"]),
+        bars=bars,
     )
 
 
