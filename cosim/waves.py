@@ -1,11 +1,13 @@
 """Waveforms: one time axis and named signals, from ngspice, from torch or from an instrument.
 
 Names follow one rule: `v_` is in volts, `i_` in amperes, `p_` in C/m2, `w_` a pure number. ngspice's
-node `m` becomes `v_m`, the current through its source `Vin` becomes `i_in`.
+node `m` becomes `v_m`, the current through its source `Vin` becomes `i_in`. `w_use` marks by 0 the samples that
+must not be compared with a model; it stays with the waves whatever is done to them.
 """
 
-import csv
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +16,8 @@ from typing import Self
 import numpy as np
 
 from cosim.device import guess
+from cosim.table import Table, read_table
+from cosim.units import same
 
 UNITS = {"v": "V", "i": "A", "p": "C/m^2", "g": "S", "w": "1", "e": "J"}
 """Unit of a signal by the first letter of its name."""
@@ -62,16 +66,27 @@ class Waves:
         return np.interp(time, self.time, self[name])
 
     def resample(self, step: float) -> Self:
-        """The same signals on a uniform grid of this step [s], linearly interpolated."""
+        """The same signals on a uniform grid of this step [s], linearly interpolated.
+
+        Where `w_use` is there, a sample between one used and one excluded is excluded.
+        """
         if not step > 0:
             raise ValueError(f"step must be positive, got {step} s")
         count = int(np.floor((self.time[-1] - self.time[0]) / step * (1 + 1e-9))) + 1
         grid = self.time[0] + step * np.arange(count)
-        return Waves(grid, {name: self.at(name, grid) for name in self.signals}, self.origin, self.log)
+        signals = {name: self.at(name, grid) for name in self.signals}
+        if "w_use" in self:
+            signals["w_use"] = (signals["w_use"] > 1 - 1e-9).astype(float)
+        return Waves(grid, signals, self.origin, self.log)
 
     def only(self, *names: str) -> Self:
-        """The same time axis with these signals alone."""
+        """The same time axis with these signals alone, and `w_use` where it is there."""
+        names += ("w_use",) * ("w_use" in self and "w_use" not in names)
         return Waves(self.time, {name: self[name] for name in names}, self.origin, self.log)
+
+    def used(self) -> np.ndarray:
+        """Which samples may be compared with a model: all but those that `w_use` marks by 0, (samples,)."""
+        return self["w_use"] > 0.5 if "w_use" in self else np.ones(len(self), dtype=bool)
 
     def crossings(self, name: str, level: float) -> np.ndarray:
         """Times [s] at which a signal rises through a level, interpolated linearly, (spikes,)."""
@@ -90,7 +105,11 @@ class Waves:
     def noisy(self, fraction: float, seed: int = 0, names: tuple[str, ...] = ()) -> Self:
         """Signals with white noise of this fraction of each one's span, all of them or those named: an instrument."""
         rng, names = np.random.default_rng(seed), names or tuple(self.signals)
-        dirt = {name: fraction * np.ptp(self[name]) * rng.standard_normal(self.time.size) for name in names}
+        dirt = {
+            name: fraction * np.ptp(self[name]) * rng.standard_normal(self.time.size)
+            for name in names
+            if name != "w_use"
+        }
         dirty = {name: x + dirt.get(name, 0.0) for name, x in self.signals.items()}
         return Waves(self.time, dirty, f"{self.origin} + {fraction:.3g} noise (seed {seed})", self.log)
 
@@ -112,25 +131,121 @@ class Waves:
         part.replace(path)
 
     @classmethod
-    def read_csv(cls, path: str | Path) -> Self:
-        """Read what `write_csv` writes: SI columns, the unit as the last word of each header.
+    def read_csv(
+        cls,
+        path: str | Path,
+        columns: Mapping[str, str] | None = None,
+        units: Mapping[str, str] | None = None,
+        *,
+        step: float | None = None,
+        missing: str = "error",
+    ) -> Self:
+        """Read what `write_csv` writes, or any file that `read_table` reads; each repair is said in `log`.
+
+        Args:
+            path: the file.
+            columns: signal to column or its heading, as `{"v_cap": "Voltage [V]"}`, and `time` where it must be said.
+                Without it, the columns whose names are those of signals.
+            units: unit of the numbers in the file by column, instead of what it says itself.
+            step: sampling step [s] of a file without times.
+            missing: "error" refuses rows with a missing number, "drop" leaves them out.
 
         Raises:
-            ValueError: for a file without a `time_s` column, a value that is not a number, or NaN.
+            FileNotFoundError: where there is no such file.
+            ValueError: for a file that is no table, without times or signals, with times that run backwards, missing
+                numbers, or a column of another quantity than its signal.
+            KeyError: for a column that is not there.
         """
-        path = Path(path)
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            head = next(csv.reader(file), [])
-            if not head or head[0].strip() != "time_s":
-                raise ValueError(f"{path}: first column must be time_s, got {head[:1]}")
-            try:
-                table = np.loadtxt(file, delimiter=",", ndmin=2)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
-        if table.shape[1:] != (len(head),):
-            raise ValueError(f"{path}: {len(head)} headers but rows of {table.shape[1:]} numbers")
-        names = [name.strip().rsplit("_", 1)[0] for name in head[1:]]
-        return cls(table[:, 0], dict(zip(names, table[:, 1:].T)), origin=path.name)
+        table = read_table(path, units)
+        if missing not in ("error", "drop"):
+            raise ValueError(f'missing must be "error" or "drop", got {missing!r}')
+        wanted = {name: table.named(column) for name, column in (columns or {}).items()}
+        clock = wanted.pop("time", "") or _clock(table, step, list(wanted.values()))
+        wanted = wanted or {name: name for name in table.units if re.match("[vipgwe]_", name)}
+        log = list(table.remarks)
+        if not wanted:
+            raise ValueError(
+                f"{table.origin}: no column is named like a signal (v_, i_, ...); it has {table.account()}; "
+                'say which is which by columns={"v_m": "...", "i_m": "..."}'
+            )
+        for name, column in (wanted | ({"time": clock} if clock else {})).items():
+            _fits(table, name, column)
+        time = step * np.arange(len(table), dtype=float) if clock is None else table.columns[clock]
+        log += [f"no times in the file: samples {step} s apart"] * (clock is None)
+        signals = {name: table.columns[column] for name, column in wanted.items()}
+        rows = _present(table, {"time": time} | signals, missing, log)
+        time, signals = _forward(table, time, signals, rows, log)
+        return cls(time, signals, table.origin, log)
+
+
+def _clock(table: Table, step: float | None, others: list[str]) -> str | None:
+    """The column of times, None where samples are `step` apart."""
+    if step is not None and not step > 0:
+        raise ValueError(f"step must be a positive time in s, got {step}")
+    timed = "time" in table.units
+    if timed and step is not None:
+        raise ValueError(f"{table.origin}: has a column of times; leave out step={step:g}")
+    free = [name for name, have in table.units.items() if have == "s" and name not in others]
+    if timed or (step is None and len(free) == 1):
+        return "time" if timed else free[0]
+    if step is None:
+        raise ValueError(
+            f"{table.origin}: which column is time? It has {table.account()}; "
+            'say it by columns={"time": "..."} or give step=... in s'
+        )
+    return None
+
+
+def _fits(table: Table, name: str, column: str) -> None:
+    """Refuse a column that cannot be this signal."""
+    if column not in table.units:
+        raise ValueError(f"{table.origin}: column {column!r} is text; {name} needs numbers")
+    have, needs = table.units[column], "s" if name == "time" else UNITS.get(name[:1], "")
+    if have and needs and not same(have, needs):
+        raise ValueError(
+            f"{table.origin}: column {column!r} is in {have}, {name} is in {needs}: are columns or units swapped? "
+            "Pass units={...} where the file is wrong"
+        )
+
+
+def _present(table: Table, columns: Mapping[str, np.ndarray], missing: str, log: list[str]) -> np.ndarray:
+    """Numbers of the rows without a gap; the remark goes to `log`."""
+    whole = np.logical_and.reduce([np.isfinite(x) for x in columns.values()])
+    if whole.all():
+        return np.arange(whole.size)
+    row, many = int(np.argmin(whole)), int(np.sum(~whole))
+    name, bad = next((name, x[row]) for name, x in columns.items() if not np.isfinite(x[row]))
+    if missing == "error":
+        raise ValueError(
+            f"{table.origin}, {table.place(row)}: signal {name!r} is {bad} at t = {columns['time'][row]:g} s, and "
+            f'{many - 1} more rows have a gap; repair them or pass missing="drop"'
+        )
+    if whole.sum() < 2:
+        raise ValueError(f"{table.origin}: {many} of {whole.size} rows have a gap (first in {name}); too few are left")
+    log.append(f"{many} of {whole.size} rows with missing values left out, the first at {table.place(row)}")
+    return np.flatnonzero(whole)
+
+
+def _forward(table: Table, time: np.ndarray, signals: dict, rows: np.ndarray, log: list[str]) -> tuple:
+    """Times and signals of these rows, samples of one time averaged; `w_use` is 0 where one of them is."""
+    if rows.size < time.size:
+        time, signals = time[rows], {name: x[rows] for name, x in signals.items()}
+    steps = np.diff(time)
+    if (back := np.flatnonzero(steps < 0)).size:
+        k = int(back[0]) + 1
+        raise ValueError(
+            f"{table.origin}, {table.place(int(rows[k]))}: time runs backwards, from {time[k - 1]:g} to {time[k]:g} s; "
+            "are several measurements in one file? Split it there, or sort it"
+        )
+    if (steps > 0).all():
+        return time, signals
+    start = np.concatenate([[0], np.flatnonzero(steps > 0) + 1])
+    many = np.diff(np.append(start, time.size))
+    log.append(f"{np.sum(many - 1)} samples with a time stamp of the one before averaged with it")
+    mean = {name: np.add.reduceat(x, start) / many for name, x in signals.items()}
+    if "w_use" in mean:
+        mean["w_use"] = np.minimum.reduceat(signals["w_use"], start)
+    return time[start], mean
 
 
 def _check(time: np.ndarray, signals: dict[str, np.ndarray]) -> None:

@@ -32,6 +32,7 @@ DOORS = {
     "rich": {"cli"},
     "h5py": {"card"},
     "xarray": {"sweeping"},
+    "pint": {"units"},
 }
 IMPORTERS = {"cosim/__init__.py"}  # the lazy public face
 

@@ -106,7 +106,7 @@ def test_csv_round_trip(waves: Waves, tmp_path: Path) -> None:
     before.write_csv(tmp_path / "w.csv")
     after = Waves.read_csv(tmp_path / "w.csv")
     assert list(after.signals) == names and after.origin == "w.csv"
-    assert np.allclose(after.time, before.time, rtol=1e-8, atol=0)
+    assert np.array_equal(after.time, before.time) and after.log == ()
     assert all(np.allclose(after[name], before[name], rtol=1e-8, atol=0) for name in names)
     assert [path.name for path in tmp_path.iterdir()] == ["w.csv"]
 
@@ -124,18 +124,78 @@ def test_csv_from_a_spreadsheet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("", r"w\.csv: first column must be time_s, got \[\]"),
-        ("t,v_m_V\n0,1\n1,2\n", r"w\.csv: first column must be time_s, got \['t'\]"),
-        ("time_s,v_m_V\n0,1\n1,much\n", r"w\.csv: could not convert string 'much' to float64 at row 1, column 2"),
-        ("time_s,v_m_V\n0,1\n1\n", r"w\.csv: the number of columns changed"),
-        ("time_s,v_m_V\n0,1,2\n1,1,2\n", r"w\.csv: 2 headers but rows of \(3,\) numbers"),
-        ("time_s,v_m_V\n0,1\n1,nan\n", r"signal 'v_m' is nan at t = 1 s \(sample 1\); remove or repair it first"),
+        ("", r"w\.csv: is empty"),
+        ("time_s,v_m_V\n0,1\n1,much\n", r"w\.csv, line 3, column 'v_m_V': 'much' is no number; repair it"),
+        ("time_s,v_m_V\n0,1\n1\n", r"w\.csv, line 3: 1 fields where the other rows have 2; repair the line"),
+        ("time_s,v_m_V\n0,1,2\n1,1,2\n", r"w\.csv, line 1: 2 headings but rows of 3 numbers; repair it"),
+        ("time_s,v_m_V\n0,1\n1,nan\n", r"w\.csv, line 3: signal 'v_m' is nan at t = 1 s, and 0 more rows have a gap"),
+        ("time_s,v_m_V\n0,\n1,\n", r"w\.csv, line 2: signal 'v_m' is nan at t = 0 s, and 1 more rows have a gap"),
+        ("time_s,v_m_V\n0,1\n", r"time must be one axis of at least 2 samples, got shape \(1,\)"),
+        ("time_s,v_m_A\n0,1\n1,2\n", r"w\.csv: column 'v_m' is in A, v_m is in V: are columns or units swapped"),
+        ("time_s,v_m_V\n0,1\n\n2,1\n1,1\n", r"w\.csv, line 5: time runs backwards, from 2 to 1 s; are several"),
+        ("time_s,Voltage\n0,1\n1,2\n", r"no column is named like a signal .*; it has time \[s\], voltage \[V\]; say"),
+        ("clock,v_m_V\n0,1\n1,2\n", r"which column is time\? It has clock \[\?\], v_m \[V\]; say it by columns="),
     ],
 )
 def test_csv_that_is_not_one(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "w.csv").write_text(text)
     with pytest.raises(ValueError, match=words):
         Waves.read_csv(tmp_path / "w.csv")
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "lab.csv").write_text(text)
+    return folder / "lab.csv"
+
+
+def test_csv_of_an_instrument(tmp_path: Path) -> None:
+    path = written(tmp_path, "Title,PUND\n\nt(us),V (mV),current,Comment\n0,1,5,a\n1,2,6,b\n")
+    waves = Waves.read_csv(path, {"v_cap": "V (mV)", "i_cap": "current"}, {"current": "nA"})
+    assert np.allclose(waves.time, [0, 1e-6]) and np.allclose(waves["v_cap"], [1e-3, 2e-3], rtol=1e-15)
+    assert np.allclose(waves["i_cap"], [5e-9, 6e-9], rtol=1e-15) and list(waves.signals) == ["v_cap", "i_cap"]
+    assert "column 't(us)' read as time [s], times 1e-06" in waves.log
+    assert "column 'V (mV)' read as voltage [V], times 0.001" in waves.log
+
+
+def test_csv_without_times(tmp_path: Path) -> None:
+    path = written(tmp_path, "v_m_V\n1\n2\n3\n")
+    waves = Waves.read_csv(path, step=2e-6)
+    assert np.array_equal(waves.time, [0, 2e-6, 4e-6]) and waves.log == ("no times in the file: samples 2e-06 s apart",)
+    with pytest.raises(ValueError, match="step must be a positive time in s, got 0"):
+        Waves.read_csv(path, step=0)
+    with pytest.raises(ValueError, match=r"lab\.csv: has a column of times; leave out step=1"):
+        Waves.read_csv(written(tmp_path, "t,v_m\n0,1\n1,2\n"), step=1.0)
+
+
+def test_csv_with_times_twice(tmp_path: Path) -> None:
+    waves = Waves.read_csv(written(tmp_path, "time_s,v_m_V,w_use_1\n0,1,1\n1,2,1\n1,4,0\n1,6,1\n2,5,1\n2,7,1\n"))
+    assert np.array_equal(waves.time, [0, 1, 2]) and np.array_equal(waves["v_m"], [1, 4, 6])
+    assert np.array_equal(waves["w_use"], [1, 0, 1])
+    assert waves.log == ("3 samples with a time stamp of the one before averaged with it",)
+
+
+def test_csv_with_gaps(tmp_path: Path) -> None:
+    path = written(tmp_path, "time_s,v_m_V\n0,1\n1,\n,3\n3,4\n")
+    waves = Waves.read_csv(path, missing="drop")
+    assert np.array_equal(waves.time, [0, 3]) and np.array_equal(waves["v_m"], [1, 4])
+    assert waves.log[-1] == "2 of 4 rows with missing values left out, the first at line 3"
+    with pytest.raises(ValueError, match='missing must be "error" or "drop", got \'fill\''):
+        Waves.read_csv(path, missing="fill")
+
+
+def test_csv_of_nothing_but_gaps(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="3 of 3 rows have a gap .first in v_m.; too few are left"):
+        Waves.read_csv(written(tmp_path, "time_s,v_m_V\n0,nan\n1,\n2,NaN\n"), missing="drop")
+
+
+def test_csv_with_text_for_a_signal(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"lab\.csv: column 'way' is text; v_m needs numbers"):
+        Waves.read_csv(written(tmp_path, "time_s,way\n0,up\n1,down\n"), {"v_m": "way"})
+
+
+def test_csv_time_is_a_time(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="column 'voltage' is in V, time is in s: are columns"):
+        Waves.read_csv(written(tmp_path, "voltage_V,i_m_A\n0,1\n1,2\n"), {"time": "voltage", "i_m": "i_m"})
 
 
 @pytest.mark.parametrize("time", [[[0.0, 1.0]], [0.0], []])
