@@ -209,7 +209,7 @@ def _asynchronous(network, deck, parts, inputs, first, run, begin) -> Recording:
     """Event transfer: the twin's spike times to begin with, then ngspice's. Outputs are those of the deck's cells, each
     row driven for its share of the frame; energy is that of the spike rows alone."""
     frames, t_frame, stop = len(inputs), network.t_frame, (len(inputs) + 1) * network.t_frame
-    neurons = [layer.neuron for layer in network.layers for _ in range(layer.size)]
+    neurons = [one for layer in network.layers for one in layer.each()]
     guess = [(np.flatnonzero(column) + 0.5) * t_frame for column in first.spikes.T]
     begun, _, _ = events.relax(parts, inputs, guess, t_frame, events.twin(neurons, stop))
     kept: dict[int, Waves] = {}
@@ -239,8 +239,7 @@ def _asynchronous(network, deck, parts, inputs, first, run, begin) -> Recording:
 
 def _saturations(network: Network) -> np.ndarray:
     """What 1 V at a neuron's polarization pin stands for [C/m2], (neuron,)."""
-    each = [float(layer.neuron.values.get("p_sat", 0.0)) for layer in network.layers for _ in range(layer.size)]
-    return np.array(each)
+    return np.array([float(one.values.get("p_sat", 0.0)) for layer in network.layers for one in layer.each()])
 
 
 def _crossings(network, waves, spikes) -> tuple[np.ndarray, ...]:

@@ -10,7 +10,7 @@ during [t + 1, t + 2).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -26,8 +26,7 @@ EDGE = 1e-7
 """Rise time of a row [s]; a ten-thousandth of a frame."""
 _CLOCK = "PULSE(0 1 {t:.9g} 5e-8 5e-8 4e-7 {t:.9g})"
 _CELL = re.compile(
-    r"^r(?P<sign>[pn])(?P<bar>\d+)_(?P<column>\d+)_(?P<row>\d+)\s+\S+\s+\S+\s+(?P<ohm>[\d.]+(?:e[-+]?\d+)?)\s*$",
-    re.I | re.M,
+    r"^r([pn])(\d+)_(\d+)_(\d+)[ \t]+\S+[ \t]+\S+[ \t]+((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*$\n?", re.I | re.M | re.A
 )
 
 
@@ -37,8 +36,8 @@ def export(network: Network) -> Netlist:
     Weights are taken at their nearest level. Voltages `v_out<k>` are the outputs, 1 V for 1.
 
     Raises:
-        ExportError: for a neuron without a `.subckt`, values that differ from neuron to neuron in a way a deck
-            cannot carry, or weights that are not finite.
+        ExportError: for a neuron without a `.subckt`, or weights that are not finite.
+        ValueError: for a parameter with another number of values than there are neurons.
     """
     if not bool(torch.isfinite(network.offset).all()):
         raise ExportError("readout: an offset is not finite; train again from an earlier checkpoint")
@@ -51,24 +50,26 @@ def conductances(deck: Netlist) -> list[tuple[np.ndarray, np.ndarray]]:
     Raises:
         NetlistError: for a text that holds no crossbar, or one with cells missing.
     """
-    cells = [(m["sign"].lower(), *(int(m[k]) for k in ("bar", "column", "row")), float(m["ohm"]))
-             for m in _CELL.finditer(deck.render())]  # fmt: skip
-    if not cells:
+    _, *words = _CELL.split(deck.render())
+    if not words:
         raise NetlistError(f"{deck.name}: no crossbar in it (resistors rp<bar>_<column>_<row>); was it exported?")
-    bars = [_pair([cell for cell in cells if cell[1] == bar]) for bar in range(1 + max(cell[1] for cell in cells))]
-    for bar, pair in enumerate(bars):
-        if not (pair[0].size and np.isfinite(pair).all()):
-            raise NetlistError(f"{deck.name}: crossbar {bar} lacks cells, or has some of no plain value [Ohm]")
-    return bars
+    ohm = np.array([float(word) or np.nan for word in words[4::6]])
+    sign = np.array([word in "nN" for word in words[0::6]], dtype=int)
+    bar, *place = (np.array([int(word) for word in words[k::6]]) for k in (1, 2, 3))
+    bars = []
+    for k in range(bar.max() + 1):
+        own = bar == k
+        at = sign[own], *(number[own] for number in place)
+        bars.append(np.full([2, *(1 + number.max(initial=-1) for number in at[1:])], np.nan))
+        bars[k][at] = 1 / ohm[own]
+        if not (own.any() and np.isfinite(bars[k]).all()):
+            raise NetlistError(f"{deck.name}: crossbar {k} lacks cells, or has some of no plain value [Ohm]")
+    return [(plus, minus) for plus, minus in bars]
 
 
-def _pair(cells: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
-    """Positive and negative cells [S] of one crossbar, NaN where there is none; each (output, input)."""
-    shape = tuple(1 + max((cell[k] for cell in cells), default=-1) for k in (2, 3))
-    pair = {"p": np.full(shape, np.nan), "n": np.full(shape, np.nan)}
-    for sign, _, column, row, ohm in cells:
-        pair[sign][column, row] = 1 / ohm if ohm else np.nan
-    return pair["p"], pair["n"]
+def column(rows: Sequence[str], ohm: str) -> str:
+    """Form of a column's cells, one to each row: `@` stands for its name, such as p0_3, and `ohm` for every value."""
+    return "\n".join(f"R@_{number} {row} @ {ohm}" for number, row in enumerate(rows))
 
 
 def drive(deck: Netlist, inputs: torch.Tensor, v_read: float, t_frame: float) -> Netlist:
@@ -147,15 +148,13 @@ def _layer(layer: Layer, k: int, rows: list[str], frame: float) -> Iterator[str]
     neuron = layer.neuron
     if neuron.netlist not in shipped("netlists", ".cir"):
         raise ExportError(f"layer {k}: {type(neuron).__name__} has no circuit netlists/{neuron.netlist}.cir")
-    if any(getattr(value, "ndim", 0) for value in neuron.values.values()):
-        raise ExportError(f"layer {k}: give {type(neuron).__name__} one value per parameter before export")
     yield f"* layer {k}: {len(rows)} rows, {layer.size} {neuron.netlist} neurons"
     yield from _crossbar(layer.crossbar, k, rows)
     gain, v_read = layer.crossbar.gain, layer.crossbar.levels.v_read
-    for n in range(layer.size):
+    for n, one in enumerate(layer.each()):
         yield f"Bcol{k}_{n} 0 col{k}_{n} i = {gain:.12g}*(i(vp{k}_{n})-i(vn{k}_{n}))"
         yield f"Vsynapse{k}_{n} col{k}_{n} syn{k}_{n} dc 0"
-        yield f"Xn{k}_{n} syn{k}_{n} clk spk{k}_{n} m{k}_{n} s{k}_{n} {neuron.netlist} {arguments(neuron)}"
+        yield f"Xn{k}_{n} syn{k}_{n} clk spk{k}_{n} m{k}_{n} s{k}_{n} {neuron.netlist} {arguments(one)}"
         yield f"Vreplay{k}_{n} replay{k}_{n} 0 ${{replay_{k}_{n}=0}}"
         yield f"Brow{k}_{n} row{k}_{n} 0 v = ${{free=1}}*{v_read:.12g}*v(spk{k}_{n})+${{driven=0}}*v(replay{k}_{n})"
 
@@ -172,10 +171,9 @@ def _readout(network: Network, k: int, rows: list[str]) -> Iterator[str]:
 def _crossbar(crossbar: Crossbar, k: int, rows: list[str]) -> Iterator[str]:
     if not bool(torch.isfinite(crossbar.weight).all()):
         raise ExportError(f"crossbar {k}: a weight is not finite; train again from an earlier checkpoint")
+    form = column(rows, "%.12g")
     for sign, cells in zip("pn", crossbar.conductances(), strict=True):
-        for column, line in enumerate(cells.tolist()):
-            yield f"V{sign}{k}_{column} {sign}{k}_{column} 0 dc 0"
-            yield from (
-                f"R{sign}{k}_{column}_{row} {rows[row]} {sign}{k}_{column} {1 / cell:.12g}"
-                for row, cell in enumerate(line)
-            )
+        for n, ohms in enumerate((1 / cells).tolist()):
+            name = f"{sign}{k}_{n}"
+            yield f"V{name} {name} 0 dc 0"
+            yield form.replace("@", name) % tuple(ohms)

@@ -55,6 +55,21 @@ class Layer(nn.Module):
         """What drives the word lines: 0 or 1, (batch, row)."""
         return torch.cat([below, state.z], -1) if self.recurrent else below
 
+    def each(self) -> list[Neuron]:
+        """Every neuron as a device of its own, in order.
+
+        Raises:
+            ValueError: for a parameter with another number of values than there are neurons.
+        """
+        many = {name: x.tolist() for name, x in self.neuron.values.items() if getattr(x, "ndim", 0)}
+        for name, x in many.items():
+            if len(x) != self.size:
+                raise ValueError(
+                    f"{type(self.neuron).__name__}.{name} holds {len(x)} values for {self.size} neurons; "
+                    "give one, or one for each"
+                )
+        return [self.neuron.replace(**{name: x[n] for name, x in many.items()}) for n in range(self.size)]
+
 
 class Trace(NamedTuple):
     """What a run leaves behind.
@@ -83,20 +98,25 @@ class Network(nn.Module):
         recurrent: whether hidden layers feed themselves.
         unit: synaptic current [A] of a weight of one.
         t_frame: length of a frame [s].
-        seed: of the first weights and of the stochastic rounding.
+        seed: of the first weights, of the stochastic rounding, and of the neurons drawn.
+        spread: draw each neuron by itself, as different as those that the neuron's card was fitted to: those of
+            hidden layer k are `neuron.draw(size, (seed, k))`. Synapses are all the same.
 
     Raises:
         TypeError: if neuron and synapse are not what they should be.
-        ValueError: for fewer than three sizes, or one that is not positive.
+        ValueError: for fewer than three sizes, or one that is not positive, or spread of a neuron without a card.
+        CardError: for spread of a card that does not know how neurons differ.
     """
 
     def __init__(self, sizes: Sequence[int], neuron: Neuron | Card, synapse: Device | Card | Levels, *,
                  levels: int | None = 7, recurrent: bool = True, unit: float = 3e-9, t_frame: float = 1e-3,
-                 seed: int = 0):  # fmt: skip
+                 seed: int = 0, spread: bool = False):  # fmt: skip
         super().__init__()
         if len(sizes) < 3 or min(sizes) < 1:
             raise ValueError(f"sizes are inputs, hidden layers, outputs, each at least 1; got {list(sizes)}")
-        neuron, synapse = (x.device if isinstance(x, Card) else x for x in (neuron, synapse))
+        if spread and not isinstance(neuron, Card):
+            raise ValueError(f"spread needs the card of several {type(neuron).__name__}, as fit_population makes it")
+        card, (neuron, synapse) = neuron, (x.device if isinstance(x, Card) else x for x in (neuron, synapse))
         given = isinstance(synapse, Levels)
         if not (isinstance(neuron, Neuron) and (given or hasattr(synapse, "conductance"))):
             raise TypeError(
@@ -105,9 +125,10 @@ class Network(nn.Module):
             )
         self.sizes, self.t_frame, self.generator = tuple(sizes), t_frame, torch.Generator().manual_seed(seed)
         common = dict(levels=synapse if given else Levels.of(synapse, levels), generator=self.generator)
+        each = [card.draw(n, (seed, k)) if spread else neuron for k, n in enumerate(sizes[1:-1])]
         self.layers = nn.ModuleList(
-            Layer(m, n, neuron.clocked(), recurrent, unit=unit, **_FIRST, **common)
-            for m, n in zip(sizes[:-2], sizes[1:-1])
+            Layer(m, n, device.clocked(), recurrent, unit=unit, **_FIRST, **common)
+            for m, n, device in zip(sizes[:-2], sizes[1:-1], each)
         )
         self.readout = Crossbar(sizes[-2], sizes[-1], unit=1.0, spread=sizes[-2] ** -0.5, **common)
         self.offset = nn.Parameter(torch.zeros(sizes[-1], dtype=torch.float64))

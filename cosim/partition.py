@@ -11,14 +11,16 @@ round settles at least one more frame. A neuron is run again from the start: ngs
 middle, and few are run twice.
 """
 
+import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from cosim.deck import conductances, staircase
+from cosim.deck import column, staircase
 from cosim.errors import NetlistError
 from cosim.netlist import Netlist
 from cosim.waves import Waves
@@ -26,13 +28,14 @@ from cosim.waves import Waves
 SAME = 1e-9
 """Two currents closer than this share of the largest are the same."""
 
+_ASIDE = re.compile(r"\n\s*(?:\*.*)?(?=\n)")
+_MODELS = re.compile(r"\n\.subckt\b.*?\n\.ends\b.*?(?=\n)", re.I | re.S)
+_COLUMN = re.compile(r"^V([pn]\d+_\d+) \1 0 dc 0\n(R\1_.*(?:\nR\1_.*)*)", re.M)
 _KINDS = [
     (kind, re.compile(pattern, re.I))
     for kind, pattern in {
-        "cell": r"r(?P<a>[pn]\d+_\d+)_(?P<number>\d+) (?P<node>in\d+|row\d+_\d+) (?P=a) [-+.\de]+$",
         "common": r"\.options\b|vclk clk 0 pulse",
         "input": r"vin(?P<a>\d+) in(?P=a) 0 ",
-        "column": r"v(?P<a>[pn]\d+_\d+) (?P=a) 0 dc 0$",
         "mirror": r"bcol(?P<a>\d+_\d+) 0 col(?P=a) i = (?P<gain>[-+.\de]+)\*\(i\(vp(?P=a)\)-i\(vn(?P=a)\)\)$",
         "ammeter": r"vsynapse(?P<a>\d+_\d+) col(?P=a) syn(?P=a) dc 0$",
         "neuron": r"xn(?P<a>\d+_\d+) syn(?P=a) clk spk(?P=a) m(?P=a) s(?P=a) (?P<model>\w+) ",
@@ -124,27 +127,20 @@ def cut(deck: Netlist) -> Parts:
     Raises:
         NetlistError: for a line of any other kind, since current might flow back through it.
     """
-    top, models = _split(deck)
-    found: dict[str, list[tuple[str, re.Match]]] = {kind: [] for kind, _ in _KINDS}
-    for line in top:
-        kind, match = next(((k, m) for k, p in _KINDS if (m := p.match(line))), (None, None))
-        if match is None:
-            raise _uncut(deck, line)
-        found[kind].append((line, match))
-    _check_rows(deck, found)
-    bars = conductances(deck)
-    gains = {match["a"]: float(match["gain"]) for _, match in found["mirror"]}
-    texts = {match["a"]: line for line, match in found["ammeter"]}
-    layers = [[] for _ in bars[:-1]]
-    for line, match in found["neuron"]:
-        name = match["a"]
-        layers[int(name.split("_")[0])].append(Neuron(name, f"{texts[name]}\n{line}", gains[name]))
+    text = _ASIDE.sub("", f"\n{deck.render()}").replace("\n+", " ")
+    rest, *pieces = _COLUMN.split(_MODELS.sub("", text))
+    columns = dict(zip(pieces[0::3], pieces[1::3]))
+    for name in Counter(pieces[0::3]) - Counter(columns.keys()):  # twice
+        raise _uncut(deck, f"V{name} {name} 0 dc 0")
+    found = _sorted(deck, rest + "".join(pieces[2::3]))
+    layers = _layers(deck, found)
+    readout = [f"V{name} {name} 0 dc 0\n{cells}" for name, cells in columns.items() if _bar(name) == len(layers)]
+    bars = _bars(deck, columns, len(found["input"]), [*map(len, layers), len(found["output"])])
     scale = [np.array([neuron.gain for neuron in layer])[:, None] for layer in layers]
-    readout = [line for kind in ("column", "cell") for line, match in found[kind] if _bar(match) == len(layers)]
     return Parts(
         common="\n".join(line for line, _ in found["common"]),
-        models=models,
-        layers=tuple(map(tuple, layers)),
+        models="".join(_MODELS.findall(text)),
+        layers=layers,
         weights=tuple(gain * (plus - minus) for gain, (plus, minus) in zip(scale, bars)),
         readout="\n".join([*readout, *(line for kind in ("output", "load") for line, _ in found[kind])]),
         inputs=len(found["input"]),
@@ -193,23 +189,72 @@ def fired(waves: Waves, name: str, t_frame: float, frames: int) -> np.ndarray:
     return waves.at(f"v_spk{name}", (np.arange(frames) + 1.5) * t_frame) > 0.5
 
 
-def _check_rows(deck, found) -> None:
-    """Every cell sits on the row of its number, and all rows are driven alike: else it is another circuit."""
-    inputs = [f"in{c}" for c in range(len(found["input"]))]
-    layers: dict[int, int] = {}
-    for _, match in found["neuron"]:
-        layer = int(match["a"].split("_")[0])
-        layers[layer] = layers.get(layer, 0) + 1
-    own = [[f"row{k}_{n}" for n in range(layers[k])] for k in sorted(layers)]
-    below = [inputs, *own]
-    rows = [names + (own[k] if k < len(own) else []) for k, names in enumerate(below)]
-    for line, match in found["cell"]:
-        bar, number = _bar(match), int(match["number"])
-        if number >= len(rows[bar]) or rows[bar][number] != match["node"].lower():
+def _sorted(deck: Netlist, text: str) -> dict[str, list[tuple[str, re.Match]]]:
+    """All lines but those of the columns, by kind."""
+    found: dict[str, list[tuple[str, re.Match]]] = {kind: [] for kind, _ in _KINDS}
+    for line in filter(None, (" ".join(line.split()) for line in text.splitlines())):
+        kind, match = next(((k, m) for k, p in _KINDS if (m := p.match(line))), (None, None))
+        if match is None:
             raise _uncut(deck, line)
+        found[kind].append((line, match))
     for line, match in found["row"]:
         if match["volts"] != found["row"][0][1]["volts"]:
             raise _uncut(deck, line)
+    return found
+
+
+def _layers(deck, found) -> tuple[tuple[Neuron, ...], ...]:
+    """Neurons of every hidden layer, each with a mirror, an ammeter and a row of its own."""
+    names = [match["a"] for _, match in found["neuron"]]
+    for kind in ("mirror", "ammeter", "row"):
+        if not names or sorted(match["a"] for _, match in found[kind]) != sorted(names):
+            raise NetlistError(f"{deck.name}: no neurons, or not each with one {kind}; export the network anew")
+    gains = {match["a"]: float(match["gain"]) for _, match in found["mirror"]}
+    texts = {match["a"]: line for line, match in found["ammeter"]}
+    layers: dict[int, list[Neuron]] = {}
+    for name, (line, _) in zip(names, found["neuron"], strict=True):
+        layers.setdefault(int(name.split("_")[0]), []).append(Neuron(name, f"{texts[name]}\n{line}", gains[name]))
+    return tuple(tuple(layers[k]) for k in sorted(layers))
+
+
+def _bars(deck, texts: dict[str, str], inputs: int, sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Positive and negative cells [S] of every crossbar; a column that is not ours to the letter is refused."""
+    below, bars = [f"in{channel}" for channel in range(inputs)], []
+    for bar, size in enumerate(sizes):
+        own = [f"row{bar}_{n}" for n in range(size)] if bar < len(sizes) - 1 else []
+        recurrent = texts.get(f"p{bar}_0", "").count("\n") >= len(below)
+        form = column(below + own * recurrent, "%s")
+        names = [[f"{sign}{bar}_{n}" for n in range(size)] for sign in "pn"]
+        ohms = [[_ohms(deck, texts.pop(name, ""), form.replace("@", name)) for name in half] for half in names]
+        bars.append(tuple(1 / np.array(half) for half in ohms))
+        below = own
+    for name in texts:
+        raise _uncut(deck, f"V{name} {name} 0 dc 0")
+    return bars
+
+
+def _ohms(deck, text: str, form: str) -> np.ndarray:
+    """Cells of a column [Ohm]."""
+    found = _values(text, form)
+    if found is None:
+        lines = itertools.zip_longest(text.splitlines(), form.splitlines(), fillvalue="")
+        line, ours = next((line, ours) for line, ours in lines if _values(line, ours) is None)
+        if not line:
+            raise NetlistError(f"{deck.name}: {ours.removesuffix(' %s')!r} is missing; export the network anew")
+        raise _uncut(deck, line)
+    return found
+
+
+def _values(text: str, form: str) -> np.ndarray | None:
+    """What stands for each %s, the fourth word of every line, (cells,); None if the rest differs by a letter."""
+    words = text.split()[3::4]
+    if len(words) != form.count("%s") or form % tuple(words) != text or "".join(words).strip("0123456789.e+-"):
+        return None
+    try:
+        values = np.array([float(word) for word in words])
+    except ValueError:
+        return None
+    return values if (values > 0).all() and (values < np.inf).all() else None
 
 
 def _uncut(deck, line) -> NetlistError:
@@ -219,19 +264,5 @@ def _uncut(deck, line) -> NetlistError:
     )
 
 
-def _split(deck: Netlist) -> tuple[list[str], str]:
-    """Lines of the top level, each whole, and the text of the subcircuits."""
-    text = re.sub(r"\n\+", " ", deck.render())
-    models = re.findall(r"^\.subckt\b.*?^\.ends\b.*?$", text, re.I | re.M | re.S)
-    return list(_plain(re.sub(r"^\.subckt\b.*?^\.ends\b.*?$", "", text, flags=re.I | re.M | re.S))), "\n".join(models)
-
-
-def _plain(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        line = " ".join(line.split())
-        if line and not line.startswith("*"):
-            yield line
-
-
-def _bar(match: re.Match) -> int:
-    return int(match["a"][1:].split("_")[0])
+def _bar(name: str) -> int:
+    return int(name[1:].split("_")[0])

@@ -35,6 +35,8 @@ def card() -> Card:
         data=(("bench_felif", "ab" * 32, "ngspice, 1 % noise"),),
         notes={"recipe": "x" * 100_000, "empty": ""},
         traces=dict(time=np.arange(4.0), residual=rng.standard_normal(4)),
+        intervals={"p_sat": (0.1 * 3 - 1e-3 / 7, math.inf)},
+        scatter=(("v_th", "p_sat"), root[:2, :2] @ root[:2, :2].T, 12),
     )
 
 
@@ -52,6 +54,9 @@ def same(one: Card, other: Card) -> None:
     assert one.covariance.tobytes() == other.covariance.tobytes() and one.covariance.shape == other.covariance.shape
     assert np.array(list(one.errors.values())).tobytes() == np.array([other.errors[k] for k in one.errors]).tobytes()
     assert {k: x.tobytes() for k, x in one.traces.items()} == {k: x.tobytes() for k, x in other.traces.items()}
+    assert repr(one.intervals) == repr(other.intervals)
+    assert repr(one.scatter) == repr(other.scatter)
+    assert np.array_equal(*(x.scatter.covariance if x.scatter else None for x in (one, other)))
 
 
 def test_a_round_trip_changes_no_bit(card: Card, path: Path) -> None:
@@ -84,7 +89,11 @@ def test_plain_h5py_reads_it(card: Card, path: Path) -> None:
         group = file["parameters/p_sat"]
         assert group["value"][()] == 0.1 * 3 and set(file["parameters"]) == set(FeLIF.params())
         about = dict(error=1e-3 / 7, unit="C/m^2", low=0.01, high=1.0, source="[1]", varied=True, at_bound=True)
-        assert dict(group.attrs) == about | {"meaning": "saturation polarization P_s"}
+        ends = tuple(group.attrs["interval"])
+        assert ends == (0.1 * 3 - 1e-3 / 7, math.inf)
+        assert {k: x for k, x in group.attrs.items() if k != "interval"} == about | {
+            "meaning": "saturation polarization P_s"
+        }
         assert list(file["varied"].asstr()) == ["v_th", "i_dsc", "p_sat"] and file["covariance"].shape == (3, 3)
         assert file["data"].asstr()[0, 1] == "ab" * 32 and file["statistics/samples"][()] == 1201
         assert file["versions/h5py"].asstr()[()] == h5py.__version__ and file["options/reset"].asstr()[()] == "clocked"

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from cosim.card import Card
+from cosim.cosimulation import cosimulate
 from cosim.deck import EDGE, arguments, conductances, drive, export, replay, staircase
 from cosim.devices import VCM
 from cosim.errors import ExportError, NetlistError
 from cosim.netlist import Netlist
 from cosim.network import Network
 from cosim.neurons import LIF, FeLIF
+from cosim.recording import observe
 
 CELL = VCM()
 
@@ -61,6 +64,33 @@ def test_the_neurons_parameters_are_the_devices():
 def test_a_parameter_may_be_a_tensor_of_one_number():
     fitted = FeLIF(v_th=torch.tensor(2.25, requires_grad=True))
     assert "v_th=2.25 " in lines(export(network(device=fitted)), "Xn")[0]
+
+
+def test_each_neuron_has_arguments_of_its_own():
+    volts = torch.tensor([2.345678901234, 2.5, 2.6], dtype=torch.float64)
+    spread = FeLIF(v_th=volts, i_dsc=2e-11)
+    written = lines(export(network(device=spread)), "Xn")
+    assert [line.split(" v_th=")[1].split()[0] for line in written] == ["2.34567890123", "2.5", "2.6"]
+    assert all(" i_dsc=2e-11 " in line for line in written)
+
+
+def test_neurons_drawn_are_the_same_in_torch_and_in_ngspice():
+    size = np.array([0.1, 2e-12, 1.0, 3e-11])
+    card = Card(FeLIF(), scatter=(("v_th", "i_dsc", "eps_fe", "d_int"), np.outer(size, size) * (np.eye(4) + 1) / 2, 12))
+    net = Network((6, 8, 4), card, CELL, unit=5e-9, seed=1, spread=True)
+    dice = torch.Generator().manual_seed(3)
+    net.layers[0].crossbar.weight.data.uniform_(-1.25, 2.25, generator=dice)
+    written = [dict(word.split("=") for word in line.split()[7:]) for line in lines(export(net), "Xn0_")]
+    for n, one in enumerate(net.layers[0].each()):
+        assert all(written[n][name] == f"{value:.12g}" for name, value in one.values.items())
+    inputs = (torch.rand((6, 6), generator=torch.Generator().manual_seed(5)) < 0.4).double()
+    torchs, ngspices = observe(net, inputs), cosimulate(net, inputs)
+    assert np.array_equal(torchs.spikes, ngspices.spikes) and 5 < torchs.spikes.sum() < 40
+    assert np.sqrt(((torchs.voltages - ngspices.voltages) ** 2).mean(0)).max() < 20e-3
+    assert np.abs(torchs.outputs - ngspices.outputs).max() < 1e-6
+    alike = Network((6, 8, 4), card, CELL, unit=5e-9, seed=1)
+    alike.load_state_dict(net.state_dict())
+    assert np.sqrt(((observe(alike, inputs).voltages - torchs.voltages) ** 2).mean(0)).max() > 0.1, "they do differ"
 
 
 # There and back --------------------------------------------------------------------------------------------------
@@ -169,9 +199,9 @@ def test_a_neuron_without_a_circuit():
         export(network(device=Bare()))
 
 
-def test_neurons_that_differ():
-    spread = FeLIF(v_th=torch.tensor([2.4, 2.5, 2.6]))
-    with pytest.raises(ExportError, match="layer 0: give FeLIF one value per parameter before export"):
+def test_more_values_than_neurons():
+    spread = FeLIF(v_th=torch.tensor([2.4, 2.5, 2.6, 2.7]))
+    with pytest.raises(ValueError, match=r"FeLIF\.v_th holds 4 values for 3 neurons; give one, or one for each"):
         export(network(device=spread))
 
 

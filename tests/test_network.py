@@ -3,11 +3,14 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from cosim.card import Card
 from cosim.devices import VCM
+from cosim.errors import CardError
+from cosim.learning import BPTT, Bruno
 from cosim.network import Network
 from cosim.neurons import LIF, FeLIF
 
@@ -170,6 +173,65 @@ def test_neurons_may_differ():
     assert (counts.diff() <= 0).all() and counts[0] > counts[4] > 0
 
 
+def varied():
+    """The card of several FeLIF whose thresholds and permittivities go together."""
+    size = np.array([0.1, 1.0])
+    return Card(FeLIF(), scatter=(("v_th", "eps_fe"), np.outer(size, size) * [[1, 0.8], [0.8, 1]], 12))
+
+
+def test_every_neuron_is_drawn_from_the_card():
+    net = Network((4, 5, 6, 3), varied(), CELL, seed=7, spread=True)
+    for k, layer in enumerate(net.layers):
+        own = varied().draw(layer.size, (7, k))
+        assert layer.neuron.reset == "clocked" and layer.neuron.v_th.dtype == torch.float64
+        assert torch.equal(layer.neuron.v_th, own.v_th) and torch.equal(layer.neuron.eps_fe, own.eps_fe)
+        assert layer.neuron.area == FeLIF().area
+    assert not torch.equal(net.layers[0].neuron.v_th, net.layers[1].neuron.v_th[:5])
+    other = Network((4, 5, 6, 3), varied(), CELL, seed=8, spread=True)
+    assert not torch.equal(other.layers[0].neuron.v_th, net.layers[0].neuron.v_th)
+    assert Network((4, 5, 3), varied(), CELL, seed=7).layers[0].neuron == FeLIF(reset="clocked")
+
+
+def test_neurons_that_differ_are_as_many_neurons_alone():
+    net = Network((4, 5, 3), varied(), CELL, unit=5e-9, recurrent=False, spread=True)
+    net.layers[0].crossbar.weight.data.uniform_(0, 2.25, generator=net.generator)
+    inputs = stimulus(12, 2, 4)
+    together = net(inputs)
+    assert together.spikes[0].any()
+    for n, one in enumerate(net.layers[0].each()):
+        assert one.v_th == net.layers[0].neuron.v_th[n].item()
+        alone = Network((4, 5, 3), one, CELL, unit=5e-9, recurrent=False)
+        alone.load_state_dict(net.state_dict())
+        assert torch.allclose(alone(inputs).voltages[0][..., n], together.voltages[0][..., n], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", [Bruno(), Bruno(surrogate_at="fine"), BPTT(20, "implicit")])
+def test_neurons_that_differ_learn(rule):
+    """The gradient of a neuron's weights is what the neuron has alone."""
+    net = Network((4, 3, 2), varied(), CELL, unit=5e-9, recurrent=False, levels=None, spread=True)
+    net.layers[0].crossbar.weight.data.uniform_(0, 2.25, generator=net.generator)
+    inputs = stimulus(6, 2, 4)
+
+    def gradient(network):
+        network.zero_grad()
+        network(inputs, rule.frames(network, 2)).voltages[0].sum((0, 1)).square().sum().backward()
+        return network.layers[0].crossbar.weight.grad.clone()
+
+    found = gradient(net)
+    assert found.isfinite().all() and found.any()
+    for n, one in enumerate(net.layers[0].each()):
+        alone = Network((4, 3, 2), one, CELL, unit=5e-9, recurrent=False, levels=None)
+        alone.load_state_dict(net.state_dict())
+        assert torch.allclose(gradient(alone)[n], found[n], rtol=1e-9, atol=1e-12 * float(found.abs().max()))
+
+
+def test_spread_of_what_has_none():
+    with pytest.raises(ValueError, match="spread needs the card of several FeLIF, as fit_population makes it"):
+        Network((4, 5, 3), FeLIF(), CELL, spread=True)
+    with pytest.raises(CardError, match="does not know how devices differ; fit several with fit_population"):
+        Network((4, 5, 3), Card(FeLIF()), CELL, spread=True)
+
+
 # The fine grid ---------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +308,14 @@ def test_neurons_of_two_kinds_come_back(tmp_path):
     back = Network.load(tmp_path / "net.pt")
     assert type(back.layers[0].neuron) is FeLIF and type(back.layers[1].neuron) is LIF
     assert torch.equal(back.layers[1].neuron.v_th, net.layers[1].neuron.v_th)
+
+
+def test_neurons_drawn_come_back(tmp_path):
+    net, inputs = Network((4, 5, 6, 3), varied(), CELL, unit=5e-9, spread=True), stimulus(8, 2, 4)
+    net.save(tmp_path / "net.pt")
+    back = Network.load(tmp_path / "net.pt")
+    assert all(torch.equal(a.neuron.v_th, b.neuron.v_th) for a, b in zip(net.layers, back.layers))
+    assert torch.equal(back(inputs).outputs, net(inputs).outputs)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", b"PK\x03\x04 cut off"])

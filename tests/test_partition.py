@@ -1,5 +1,7 @@
 """A network's deck by parts: the one big ngspice run is the judge."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -144,6 +146,44 @@ def test_another_circuit_of_the_same_shape_is_refused(
     assert text != export(network).text
     with pytest.raises(NetlistError, match="cannot be cut from the rest, current may flow back"):
         cosimulate(network, stimulus, deck=Netlist(text, name="edited"))
+
+
+@pytest.mark.parametrize("value", ["1k", "nan", "-1e5", "0", "1_0", "1e5 2"])
+def test_a_cell_of_no_plain_value_is_named(network: Network, value: str) -> None:
+    lines = [f"Rp0_3_2 in2 p0_3 {value}" if x.startswith("Rp0_3_2 ") else x for x in export(network).text.splitlines()]
+    with pytest.raises(NetlistError, match=rf"'Rp0_3_2 in2 p0_3 {value}' cannot be cut from the rest"):
+        cut(Netlist("\n".join(lines), name="edited"))
+
+
+def test_cells_are_read_from_the_text(network: Network) -> None:
+    """Comments and empty lines may stand between them."""
+    text = re.sub(r"^(Rn0_1_2 in2 n0_1) .*$", r"* by hand\n\n\1 2.5e+06\n", export(network).text, flags=re.M)
+    (_, minus), _ = cut(Netlist(text, name="edited")).bars
+    assert minus[1, 2] == 4e-7
+
+
+@pytest.mark.parametrize("old", ["Rn0_1_2 in2 n0_1", "Rn1_3_5 row0_5 n1_3"])
+def test_a_cell_that_is_missing_is_named(network: Network, old: str) -> None:
+    """In the middle of a column the next one is met in its place; at the end there is none."""
+    text = re.sub(rf"^{old} .*\n", "", export(network).text, flags=re.M)
+    with pytest.raises(NetlistError, match="Rn0_1_3 .* cannot be cut|'Rn1_3_5 row0_5 n1_3' is missing; export"):
+        cut(Netlist(text, name="edited"))
+
+
+@pytest.mark.parametrize("start", ["Vp0_2 ", "Vp0_9 "])
+def test_a_column_too_many_is_refused(network: Network, start: str) -> None:
+    """One of a neuron that is not there, and one that is there twice."""
+    (column,) = re.findall(r"^Vp0_2 .*\n(?:Rp0_2_.*\n)*", text := export(network).text, flags=re.M)
+    again = column.replace("p0_2", start[1:].strip())
+    with pytest.raises(NetlistError, match=f"'{start}.*' cannot be cut from the rest"):
+        cut(Netlist(text + again, name="edited"))
+
+
+@pytest.mark.parametrize(("start", "kind"), [("Bcol", "mirror"), ("Vsynapse", "ammeter"), ("Brow", "row")])
+def test_a_neuron_without_its_parts_is_refused(network: Network, start: str, kind: str) -> None:
+    text = re.sub(rf"^{start}0_3 .*\n", "", export(network).text, flags=re.M)
+    with pytest.raises(NetlistError, match=f"edited: no neurons, or not each with one {kind}; export the network anew"):
+        cut(Netlist(text, name="edited"))
 
 
 # --- event transfer ---------------------------------------------------------------------------------------------

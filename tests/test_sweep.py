@@ -12,13 +12,29 @@ import numpy as np
 import pytest
 
 import cosim.sweeping
+from cosim.card import Card
 from cosim.cli import commands
 from cosim.cli.commands import answer
 from cosim.cli.sweeps import choose_points
 from cosim.errors import CosimError, NetlistError, SimulationError
+from cosim.kernels.trace import simulate_trace
 from cosim.netlist import Netlist
+from cosim.neurons import LIF, FeLIF
 from cosim.spice import Processes
-from cosim.sweeping import Facet, LogNormal, Normal, Sweep, Uniform, cross, declared, draw, grid, monte_carlo, sweep
+from cosim.sweeping import (
+    Facet,
+    LogNormal,
+    Normal,
+    Sweep,
+    Uniform,
+    cross,
+    declared,
+    draw,
+    drawn,
+    grid,
+    monte_carlo,
+    sweep,
+)
 from cosim.sweeping.measures import KINDS, Measures
 from cosim.sweeping.points import fill
 from cosim.waves import Waves
@@ -101,6 +117,35 @@ def test_arguments_are_put_among_those_given():
         fill(RC, {"r_n": 1.0})
     with pytest.raises(NetlistError, match="rc: parameter 'r_m' needs a finite number, got nan"):
         fill(RC, {"r_m": np.nan})
+
+
+LIFS = Card(LIF(), scatter=(("tau_m", "v_th"), np.array([[1e-2, 5e-4], [5e-4, 1e-4]]), 12))
+"""The card of several LIF: time constants differ by 10 %, thresholds by 10 mV, together."""
+
+
+def test_devices_drawn_from_a_card_are_points():
+    points, netlist = drawn(LIFS, 3, 5, Netlist.load("bench_lif")), Netlist.load("bench_lif")
+    neurons = LIFS.draw(3, 5)
+    assert [point["tau_m"] for point in points] == neurons.tau_m.tolist() and points[0]["c_m"] == LIF().c_m
+    assert f"v_th={neurons.v_th[2]:.12g}" in fill(netlist, points[2]).render()
+    assert drawn(LIFS, 5, 5, netlist)[:3] == points
+    with pytest.raises(NetlistError, match=r"bench_felif: no parameter 'c_m', which LIF has; put \$\{params\} on the"):
+        drawn(LIFS, 3, 5, Netlist.load("bench_felif"))
+
+
+def test_the_same_seed_gives_the_same_devices_in_spice_and_in_python(two):
+    size = np.array([0.05, 2e-12, 0.5, 2e-11])
+    card = Card(FeLIF(), scatter=(("v_th", "i_dsc", "eps_fe", "d_int"), np.outer(size, size) * (np.eye(4) + 1) / 2, 12))
+    netlist = Netlist.load("bench_felif")
+    runs = sweep(netlist, drawn(card, 4, 3, netlist), 60e-3, 10e-6, executor=two)
+    steps = 2e-7 * (np.arange(300_000) + 0.5)
+    found = simulate_trace(card.draw(4, 3), runs[0].at("i_in", steps), 2e-7, 50, 0.02)
+    counts = set()
+    for n, waves in enumerate(runs):
+        there, here = waves.crossings("v_spk", 0.5), found.spikes[n]
+        assert len(there) == len(here) and np.abs(there - here).max() < 20e-6
+        counts.add(tuple(np.round(here * 1e5)))
+    assert len(counts) == 4 and found.v.shape[1] == 4
 
 
 # Results -------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib import metadata
@@ -13,12 +14,20 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 
+from cosim.card.drawing import draw
 from cosim.card.layout import packed, unpacked
 from cosim.device import Device, Value, guess
 from cosim.errors import CardError
 from cosim.shelf import room, shipped
 
+WORDS = (
+    "mismatch", "residuals", "misses", "sloppy", "excluded", "doubts",
+    "scatter", "left out", "stimuli", "valid", "failed",
+)  # fmt: skip
+"""Notes that whoever looks at a card should read."""
 SOFTWARE = ("cosim", "numpy", "scipy", "torch", "lmfit", "h5py", "PySpice")
+UNKNOWN = (math.nan, math.nan)
+"""Interval that is not known."""
 
 
 class Datum(NamedTuple):
@@ -34,6 +43,21 @@ def software(ngspice: str = "unknown") -> dict[str, str]:
     return {"python": platform.python_version(), "ngspice": ngspice} | {name: _version(name) for name in SOFTWARE}
 
 
+class Scatter(NamedTuple):
+    """How devices of one kind differ from each other.
+
+    Attributes:
+        names: of the k parameters that differ.
+        covariance: between devices, of the natural logarithm of parameters declared with `log=True` and of the value
+            of all others [product of their units], (k, k).
+        devices: how many were fitted.
+    """
+
+    names: tuple[str, ...]
+    covariance: np.ndarray
+    devices: int
+
+
 @dataclass(frozen=True, eq=False)
 class Card:
     """A fitted device; made by `fit`, kept by `save` and `load`.
@@ -43,6 +67,9 @@ class Card:
         errors: standard error of each parameter [its unit]; nan if none is known.
         varied: names of the k parameters that the fit varied.
         covariance: of those, in that order, (k, k) [product of their units]; nan if not known.
+        intervals: 95 % interval of each varied parameter [its unit], (low, high); nan if none is known, infinite
+            where the data set no end. `notes["intervals"]` says how they were found.
+        scatter: how devices of this kind differ, where several were fitted.
         at_bound: names of the parameters that ended on a bound.
         statistics: of the fit, numbers and texts by name.
         data: what was fitted.
@@ -67,10 +94,16 @@ class Card:
     created: str = field(default_factory=lambda: date.today().isoformat())
     notes: dict[str, str] = field(default_factory=dict)
     traces: dict[str, np.ndarray] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    scatter: Scatter | None = None
 
     def __post_init__(self):
         names, k = list(self.device.params()), len(self.varied)
-        self._check_names({*self.errors, *self.varied, *self.at_bound}, names)
+        scatter = self.scatter and Scatter(tuple(self.scatter[0]), np.array(self.scatter[1], float), self.scatter[2])
+        differ = scatter.names if scatter else ()
+        if scatter and scatter.covariance.shape != (len(differ), len(differ)):
+            raise ValueError(f"scatter of {len(differ)} parameters needs a covariance of as many rows and columns")
+        self._check_names({*self.errors, *self.varied, *self.at_bound, *self.intervals, *differ}, names)
         covariance = np.full((k, k), np.nan) if self.covariance is None else np.array(self.covariance, dtype=float)
         if covariance.shape != (k, k):
             raise ValueError(f"covariance must be ({k}, {k}) for {k} varied parameters, got {covariance.shape}")
@@ -82,6 +115,8 @@ class Card:
             statistics={key: _fact(key, x) for key, x in self.statistics.items()},
             data=tuple(Datum(*row) for row in self.data),
             traces={key: np.array(x, dtype=float) for key, x in self.traces.items()},
+            intervals={name: tuple(map(float, self.intervals.get(name, UNKNOWN))) for name in self.varied},
+            scatter=scatter,
         )
 
     @property
@@ -94,6 +129,29 @@ class Card:
         spread = np.sqrt(np.diag(self.covariance))
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.covariance / np.outer(spread, spread)
+
+    def draw(self, count: int, seed: int | Sequence[int] = 0) -> Device:
+        """Devices by chance that differ as those do which were fitted: see `cosim.card.drawing`.
+
+        The same seed gives the same devices, and more of them begin with the same ones.
+
+        Args:
+            count: how many.
+            seed: of the random numbers, one or several.
+
+        Returns:
+            The card's device; what differs is a tensor of float64, (count,).
+
+        Raises:
+            ValueError: for a count below 1.
+            CardError: for a card that does not know how devices differ, or devices that hardly ever make sense.
+        """
+        if not self.scatter:
+            raise CardError(
+                f"this card of one {type(self.device).__name__} does not know how devices differ; "
+                "fit several with fit_population"
+            )
+        return draw(self.device, self.scatter.names, self.scatter.covariance, count, seed)
 
     def save(self, path: str | Path) -> None:
         """Write the card; a file of this name is replaced at once or, if anything fails, not at all.
@@ -138,6 +196,7 @@ class Card:
         params = self.device.params()
         rows = {
             name: {"value": _plain(value), "error": _plain(self.errors[name]), "unit": params[name].unit,
+                   "interval": [_plain(end) for end in self.intervals.get(name, UNKNOWN)],
                    "varied": name in self.varied, "at_bound": name in self.at_bound}
             for name, value in self.values.items()
         }  # fmt: skip
@@ -147,17 +206,19 @@ class Card:
         return {"device": type(self.device).__name__, "parameters": rows} | facts
 
     def __str__(self) -> str:
-        rows = [("", "name", "value", "error", "unit", "meaning")]
+        rows = [("", "name", "value", "error", "95 %", "unit", "meaning")]
         for name, spec in self.device.params().items():
             mark = ("*" if name in self.varied else " ") + ("!" if name in self.at_bound else " ")
             error = "" if math.isnan(self.errors[name]) else f"± {self.errors[name]:.2g}"
-            rows.append((mark, name, _short(self.values[name]), error, spec.unit, spec.meaning))
-        wide = [max(len(row[k]) for row in rows) for k in range(5)] + [0]
+            ends = _range(self.intervals.get(name, UNKNOWN))
+            rows.append((mark, name, _short(self.values[name]), error, ends, spec.unit, spec.meaning))
+        wide = [max(len(row[k]) for row in rows) for k in range(6)] + [0]
         table = [" ".join(word.ljust(n) for word, n in zip(row, wide)).rstrip() for row in rows]
         facts = ", ".join(f"{key} {_short(x)}" for key, x in self.statistics.items())
         data = ", ".join(row.name for row in self.data) or "no data"
         head = f"{type(self.device).__name__}, {self.created}, from {data}"
-        words = [x for x in (facts, self.notes.get("mismatch", ""), *self.device.remarks()) if x]
+        told = [f"{name}: {self.notes[name]}" for name in (*WORDS, *self.varied) if name in self.notes]
+        words = [x for x in (facts, *told, *self.device.remarks()) if x]
         return "\n".join([head, *table, "* varied  ! at a bound", *words])
 
     def _check_names(self, given: set[str], names: list[str]) -> None:
@@ -195,6 +256,10 @@ def _short(value: Any) -> str:
     if isinstance(value, torch.Tensor) and value.ndim:
         return f"{value.min():.6g} .. {value.max():.6g} ({value.numel()})"
     return f"{value:.6g}" if isinstance(value, float | torch.Tensor) else str(value)
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return "" if math.isnan(ends[0]) else f"{ends[0]:.5g} .. {ends[1]:.5g}"
 
 
 def _find(source: str | Path) -> Path:

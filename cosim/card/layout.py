@@ -11,9 +11,12 @@ a number or a text:
     /options/<name>         what chooses the device's form, such as reset
     /parameters/<name>      a group with
         value               dataset [unit], () or, for a population, (neurons,)
-        attributes          error [unit] (nan if none), unit, low and high [unit], meaning, source, varied, at_bound
+        attributes          error [unit] (nan if none), interval [unit] (only if varied), unit, low and high [unit],
+                            meaning, source, varied, at_bound
     /varied                 names of the k varied parameters, (k,)
     /covariance             of the varied parameters, in that order [product of their units], (k, k)
+    /scatter                only where several devices were fitted: covariance between them (logarithms where a
+                            parameter is searched as such), (k, k); attributes names and devices
     /statistics/<name>      of the fit: chi_square, samples, aic, success, ...
     /data                   what was fitted: rows of name, sha256, what; (n, 3)
     /versions/<name>        of the software that made the card
@@ -112,9 +115,13 @@ def _write(file: h5py.File, fields: Mapping[str, Any]) -> None:
         group.attrs.update(unit=spec.unit, meaning=spec.meaning, source=spec.source)
         group.attrs.update(error=fields["errors"][name], low=spec.bounds[0], high=spec.bounds[1])
         group.attrs.update({mark: name in fields[mark] for mark in ("varied", "at_bound")})
+        group.attrs.update({"interval": fields["intervals"][name]} if name in fields["varied"] else {})
     file["covariance"] = fields["covariance"]
     file.create_dataset("varied", data=np.array(fields["varied"], dtype=object), dtype=TEXT)
     file.create_dataset("data", data=np.array(fields["data"], dtype=object).reshape(-1, 3), dtype=TEXT)
+    if fields["scatter"]:
+        names, file["scatter"], devices = fields["scatter"]
+        file["scatter"].attrs.update(names=list(names), devices=devices)
 
 
 def _numbers(value: Value) -> np.ndarray:
@@ -132,7 +139,13 @@ def _read(file: h5py.File) -> dict[str, Any]:
         at_bound=tuple(name for name in stored if stored[name].attrs["at_bound"]),
         data=tuple(file["data"].asstr()[()]),
         created=file.attrs["created"],
+        intervals={name: tuple(node.attrs["interval"]) for name, node in stored.items() if "interval" in node.attrs},
+        scatter=_scatter(file["scatter"]) if "scatter" in file else None,
     )
+
+
+def _scatter(node: h5py.Dataset) -> tuple:
+    return tuple(node.attrs["names"]), node[()], int(node.attrs["devices"])
 
 
 def _device(kind: str, stored: h5py.Group, options: dict[str, Any]) -> Device:

@@ -83,7 +83,7 @@ def validate(
         network=describe(network),
         stimulus=words,
         neurons=tuple(neuron_names(network)),
-        v_th=np.concatenate([np.full(layer.size, float(layer.neuron.v_th)) for layer in network.layers]),
+        v_th=np.array([float(one.v_th) for layer in network.layers for one in layer.each()]),
         recordings=recordings,
         comparisons=others,
         losses={} if targets is None else {name: _loss(x, targets) for name, x in recordings.items()},

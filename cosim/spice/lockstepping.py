@@ -27,7 +27,7 @@ from cosim.netlist import Netlist
 from cosim.spice.job import Job, Result
 from cosim.spice.simulation import Order, folder_of, named
 from cosim.spice.transient import RUNGS
-from cosim.spice.worker import Worker
+from cosim.spice.worker import Worker, soon
 from cosim.waves import Waves
 
 SHORTEST = 1e-9
@@ -250,7 +250,7 @@ class Pace(Worker):
                 self._asked.deadline = time.monotonic() + timeout
                 self._asked.write_all(window[sent:])
             while len(record) < size:
-                if not self._ready.poll(wait):
+                if not (soon(self._ready) or self._ready.poll(wait)):
                     late = timeout
                     break
                 part = os.read(self._from, size - len(record))

@@ -20,6 +20,7 @@ import logging
 import math
 import os
 import pickle
+import select
 import struct
 from typing import Any, BinaryIO
 
@@ -27,6 +28,7 @@ from PySpice.Spice.NgSpice.Shared import ffi
 
 from cosim.spice.engine import Engine, private_pipes, send
 from cosim.spice.job import About, Job, Result
+from cosim.spice.worker import soon
 
 BEGINNING = 1e-3
 """ngspice keeps no point at t = 0, only that after its first step, which is made this much shorter: sources are 0."""
@@ -42,6 +44,8 @@ class Pacer(Engine):
 
     def __init__(self, windows: BinaryIO, results: BinaryIO):
         self._in, self._out, self._results = windows.fileno(), results.fileno(), results
+        self._ready = select.poll()
+        self._ready.register(self._in, select.POLLIN)
         self._begin, self._near, self._end = 0.0, math.inf, math.inf  # no window: runs freely, like any engine
         self._vectors: list[Any] | None = None
         self._lines: dict[int, tuple[float, float]] = {}
@@ -121,6 +125,7 @@ class Pacer(Engine):
     def _next(self, now: float) -> None:
         """Wait for a window and begin it."""
         while True:
+            soon(self._ready)
             asked = os.read(self._in, self._window.size)
             while len(asked) < self._window.size:  # a pipe may hand over a large window in pieces
                 more = os.read(self._in, self._window.size - len(asked))

@@ -23,6 +23,8 @@ RUNS = 200
 """Runs after which a worker is replaced, as a precaution: its memory was flat over as many."""
 START = 60.0
 """Longest time a worker may take to greet [s]."""
+SPIN = 50e-6
+"""How long to look out for an answer before going to sleep [s]; being woken takes about as long."""
 ADVICE = "ngspice's shared library is missing: `apt install ngspice libngspice0`, or let NGSPICE_LIBRARY_PATH name it"
 
 Progress = Callable[[float], None]
@@ -175,6 +177,16 @@ class _Pipe(io.RawIOBase):
         left = min(max(self.deadline - time.monotonic(), 0.0), 1e6)  # poll counts milliseconds in an int
         if not self._poll.poll(math.ceil(left * 1e3)):
             raise TimeoutError("the other side of a pipe was waited for in vain")
+
+
+def soon(ready: select.poll) -> bool:
+    """Look out for an answer for a moment; whoever shares the processor, such as the other side, goes first."""
+    end = time.perf_counter() + SPIN
+    while not ready.poll(0):
+        if time.perf_counter() > end:
+            return False
+        os.sched_yield()
+    return True
 
 
 class Station(threading.local):

@@ -2,7 +2,7 @@
 
 from cosim.sweeping.campaign import Sweep, sweep
 from cosim.sweeping.measures import Facet
-from cosim.sweeping.points import LogNormal, Normal, Uniform, cross, declared, draw, grid, monte_carlo
+from cosim.sweeping.points import LogNormal, Normal, Uniform, cross, declared, draw, drawn, grid, monte_carlo
 
 __all__ = [
     "Facet",
@@ -13,6 +13,7 @@ __all__ = [
     "cross",
     "declared",
     "draw",
+    "drawn",
     "grid",
     "monte_carlo",
     "sweep",

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from cosim.card import Card
 from cosim.device import guess
 from cosim.errors import NetlistError
 from cosim.inspection import logical_lines
@@ -94,6 +95,30 @@ def draw(number: int, seed: int = 0, **spreads: Spread) -> Point:
     """The point of one run of `monte_carlo`, alone: it depends on nothing but the seed and the run's number."""
     source = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     return {name: spread.draw(source) for name, spread in spreads.items()}
+
+
+def drawn(card: Card, count: int, seed: int | Sequence[int], netlist: Netlist) -> tuple[Point, ...]:
+    """Points of the devices that `card.draw(count, seed)` gives: run i is the i-th of them, in every value.
+
+    Args:
+        card: of several devices, as `fit_population` makes it.
+        count: how many.
+        seed: one or several; a network's hidden layer k has those of `(seed, k)`.
+        netlist: what is to be swept; all values of the device must be its parameters.
+
+    Raises:
+        NetlistError: for a netlist without one of them.
+        CardError: for a card that does not know how devices differ.
+    """
+    device, known = card.draw(count, seed), declared(netlist)
+    values = {name: np.broadcast_to(x, count).tolist() for name, x in (device.values | device.flags).items()}
+    for name in values:
+        if name not in known:
+            raise NetlistError(
+                f"{netlist.name}: no parameter {name!r}, which {type(device).__name__} has; "
+                f"put ${{{ARGUMENTS}}} on the line of {device.netlist}"
+            )
+    return tuple(dict(zip(values, row)) for row in zip(*values.values()))
 
 
 def cross(*sets: Sequence[Point]) -> tuple[Point, ...]:
