@@ -4,6 +4,9 @@ from cosim.devices import closedform, vacancies
 from cosim.devices.cycles import Cycles
 from cosim.devices.fecap import FeCap, FeFilm
 from cosim.devices.heracles import Heracles
+from cosim.devices.levelspread import LevelSpread
+from cosim.devices.retention import Retention
+from cosim.devices.synapse import Synapse
 from cosim.devices.vacancies import ReadNoise
 from cosim.devices.variability import Spread, draw_cells, draw_cycles
 from cosim.devices.vcm import VCM
@@ -13,8 +16,11 @@ __all__ = [
     "FeCap",
     "FeFilm",
     "Heracles",
+    "LevelSpread",
     "ReadNoise",
+    "Retention",
     "Spread",
+    "Synapse",
     "VCM",
     "closedform",
     "draw_cells",
