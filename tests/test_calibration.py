@@ -15,6 +15,7 @@ from cosim.calibration.hysteresis import Hysteresis
 from cosim.calibration.membrane import Membrane
 from cosim.calibration.parameters import Search
 from cosim.calibration.residuals import Spans, apart, in_phase, noise
+from cosim.calibration.uncertainty import believe
 from cosim.card import Card
 from cosim.device import Device
 from cosim.devices import VCM
@@ -184,20 +185,18 @@ def test_a_parameter_that_does_not_show_has_no_error() -> None:
 
 
 def test_a_combination_is_named() -> None:
-    search = Search.of(LIF(), ["c_m", "tau_m", "v_th"])
     a, b = np.linalg.qr(np.random.default_rng(0).standard_normal((50, 2)))[0].T
-    matrix, errors, why = search.covariance(LIF(), np.stack([a, -2 * a, 3 * b], axis=1))
-    assert set(why) == {"c_m", "tau_m"} and "combination of c_m, tau_m" in why["c_m"]
-    assert errors["v_th"] == pytest.approx(1 / np.linalg.norm(3 * b)) and np.isnan(matrix[0]).all()
+    belief = believe(np.stack([a, -2 * a, 3 * b], axis=1), ("c_m", "tau_m", "v_th"))
+    assert set(belief.why) == {"c_m", "tau_m"} and "combination of c_m, tau_m" in belief.why["c_m"]
+    assert belief.errors()[2] == pytest.approx(1 / np.linalg.norm(3 * b)) and np.isnan(belief.covariance[0]).all()
 
 
-def test_covariance_is_in_the_parameters_units() -> None:
-    search = Search.of(LIF(), ["c_m", "v_th"])
+def test_covariance_is_the_inverse_of_the_information() -> None:
     jacobian = np.random.default_rng(0).standard_normal((50, 2))
-    matrix, errors, _ = search.covariance(LIF(), jacobian)
-    units = np.array([1e-12, 1.0])  # d c_m = c_m d ln c_m
-    assert matrix == pytest.approx(np.linalg.inv(jacobian.T @ jacobian) * np.outer(units, units), rel=1e-9)
-    assert errors["c_m"] == pytest.approx(np.sqrt(matrix[0, 0]))
+    belief = believe(jacobian, ("c_m", "v_th"))
+    assert belief.covariance == pytest.approx(np.linalg.inv(jacobian.T @ jacobian), rel=1e-9)
+    assert np.sort(belief.information) == pytest.approx(np.linalg.eigvalsh(jacobian.T @ jacobian))
+    assert Search.of(LIF(), ["c_m", "v_th"]).units == pytest.approx([1e-12, 1.0])  # d c_m = c_m d ln c_m
 
 
 def test_a_parameter_on_its_bound_is_named() -> None:
@@ -331,7 +330,7 @@ def test_bad_arguments() -> None:
     waves = ramp(i_in=1e-9, v_m=1.0)
     with pytest.raises(ValueError, match="cannot vary 'tau': LIF has none; did you mean 'tau_m'"):
         fit(LIF(), waves, vary=["tau"])
-    with pytest.raises(ValueError, match="vary must name at least one parameter and each once"):
+    with pytest.raises(ValueError, match="vary must name at least one parameter, each once and none"):
         fit(LIF(), waves, vary=["tau_m", "tau_m"])
     with pytest.raises(ValueError, match="fit takes one device, but v_th hold one value per neuron"):
         fit(LIF(v_th=torch.ones(3)), waves)

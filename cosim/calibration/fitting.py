@@ -1,187 +1,211 @@
 """fit(): waves in, a card out."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import lmfit
 import numpy as np
+from scipy.optimize import approx_fprime
 
-from cosim.calibration.hysteresis import Hysteresis
-from cosim.calibration.membrane import Membrane
-from cosim.calibration.parameters import Search
-from cosim.calibration.residuals import Measurement
+from cosim.calibration.chain import sample
+from cosim.calibration.diagnosis import judge, mismatch, order, read_runs
+from cosim.calibration.measurements import Data, measured
+from cosim.calibration.parameters import NONE, Search
+from cosim.calibration.problem import Problem, point
+from cosim.calibration.residuals import Joint
+from cosim.calibration.uncertainty import Belief, believe, profile, wald, widened
 from cosim.card import Card, Datum
 from cosim.card.card import software
+from cosim.conditioning import doubts, thin
 from cosim.device import Device
-from cosim.devices import VCM
 from cosim.errors import FitError
-from cosim.neurons import LIF, FeLIF, Neuron
+from cosim.neurons import Neuron
 from cosim.waves import Waves
 
-MEASUREMENTS = {FeLIF: Membrane, LIF: Membrane, VCM: Hysteresis}
-"""What each kind of device is compared with."""
-BLURS = (1e-2, 0.0)
-"""How sharply events are seen, stage by stage; see `Measurement.residuals`."""
-ADEQUATE = 1.2
-"""Reduced chi square up to which the form of a model passes for that of the data (ours)."""
+STARTS = ("local", "multistart", "evolution")
+LOSSES = ("linear", "soft_l1", "huber", "cauchy")
+MOST = 200_000
+"""Samples that are compared at most; of more, means are."""
 
 
-def fit(device: Device, waves: Waves, *, vary: Iterable[str] | None = None, most: int = 100) -> Card:
+def fit(
+    device: Device,
+    waves: Data | Sequence[Data],
+    *,
+    vary: Iterable[str] | None = None,
+    tied: Mapping[str, str] = NONE,
+    within: Mapping[str, tuple[float, float]] = NONE,
+    start: str = "local",
+    loss: str = "linear",
+    profiles: Iterable[str] = (),
+    chain: int = 0,
+    most: int = 100,
+    seed: int = 0,
+) -> Card:
     """Fit a device to waves by least squares, each residual over its own noise.
 
-    Neurons need `i_in` and `v_m`, and use `v_spk` if it is there; a VCM cell needs `v_cell` and `i_cell`.
-    The device is at rest at the first sample. A clocked neuron is fitted in its circuit form, because that is what a
-    waveform shows.
+    Neurons need `i_in` and `v_m`, and use `v_spk` if it is there; a VCM cell needs `v_cell` and `i_cell`, a film
+    `v_cap` and `i_cap`. The device is at rest at the first sample. A clocked neuron is fitted in its circuit form,
+    because that is what a waveform shows. Samples at which a signal `w_use` is 0 are not compared.
 
     Args:
         device: where the search begins, and the values of all that is not varied.
-        waves: measured or simulated.
+        waves: measured or simulated; several of one device are fitted together.
         vary: names of the parameters to vary; by default those declared with `fit=True`.
-        most: evaluations of the residuals before the search is given up.
+        tied: expressions for parameters that follow others, such as `{"v_reset": "0.1*v_th"}`, in SI units.
+        within: bounds by name, narrower than the declared ones [unit].
+        start: "local" searches from the device; "multistart" also from the best of many points; "evolution" from
+            the best of a differential evolution.
+        loss: how residuals count: "linear" (squares), or "soft_l1", "huber", "cauchy", which outliers do not rule.
+        profiles: parameters whose interval is found by profile likelihood, not from the covariance.
+        chain: steps of a Markov chain through the posterior (package emcee), 0 for none; flat priors within bounds.
+        most: evaluations of the residuals before a search is given up.
+        seed: of starts and chain.
 
     Returns:
-        The card: values, errors, covariance, statistics, origin and traces. Errors come from the noise in the data,
-        or from the misfit where that is larger, and from the simulation's own error; `notes["errors"]` tells. What
-        of the misfit noise does not explain is `statistics["mismatch"]` [V or A], `["mismatch_share"]` of the span
-        and `["mismatch_time"]` [s] of the events; `notes["mismatch"]` says whether the model's form is adequate. A
-        parameter that the data do not determine has no error, and a note of its own.
+        The card: values, errors, covariance, 95 % intervals, statistics, origin and traces. Errors come from the
+        noise in the data, or from the misfit where that is larger, and from the simulation's own error;
+        `notes["errors"]` tells. `notes["mismatch"]` and `["residuals"]` say whether the model's form is adequate,
+        `["sloppy"]` what the data do not tell apart. A parameter that the data do not determine has no error, and a
+        note of its own.
 
     Raises:
-        ValueError: for a name that the device does not have.
+        ValueError: for a name that the device does not have, or a start or loss that is unknown.
         TypeError: for a device that no measurement is known for.
         FitError: for waves that lack a signal or cannot carry the fit, and for a search that does not converge.
     """
-    if type(device) not in MEASUREMENTS:
-        known = ", ".join(kind.__name__ for kind in MEASUREMENTS)
-        raise TypeError(f"fit knows no measurement of {type(device).__name__}, only of {known}")
-    notes = {}
+    _one_of("start", start, STARTS)
+    _one_of("loss", loss, LOSSES)
+    device, notes = circuit_form(device)
+    many = [waves] if hasattr(waves, "sha256") else list(waves)
+    notes |= _origins(many)
+    many = [thin(one, MOST) if isinstance(one, Waves) else one for one in many]
+    parts = [measured(device, one) for one in many]
+    search, profiles = Search.of(device, vary, tied, within), tuple(profiles)
+    for name in profiles:
+        if name not in search.names:
+            raise ValueError(f"profile of {name!r}: it is not varied; choose among {', '.join(search.names)}")
+    problem = Problem(search, parts[0] if len(parts) == 1 else Joint(parts), loss)
+    result = problem.solve(most, start, seed)
+    card = _card(problem, result, many, notes, profiles)
+    return sample(problem, card, chain, seed) if chain else card
+
+
+def circuit_form(device: Device) -> tuple[Device, dict[str, str]]:
+    """The device as waveforms show it, and a note if that is another form."""
     if isinstance(device, Neuron) and device.reset == "clocked":
-        device, notes["form"] = device.replace(reset="circuit"), "given clocked, fitted in its circuit form"
-    search = Search.of(device, vary)
-    problem = _Problem(search, MEASUREMENTS[type(device)](device, waves))
-    return _card(problem, problem.solve(most), waves, notes)
+        return device.replace(reset="circuit"), {"form": "given clocked, fitted in its circuit form"}
+    return device, {}
 
 
-class _Problem:
-    """Residuals and Jacobian as lmfit wants them; counts the simulations."""
-
-    def __init__(self, search: Search, measured: Measurement):
-        self.search, self.measured = search, measured
-        self.simulations = 0
-
-    def residuals(self, parameters: lmfit.Parameters, blur: float = 0.0) -> np.ndarray:
-        """(residuals,)."""
-        return self._run(self.search.at(_point(parameters)), blur)[0]
-
-    def jacobian(self, parameters: lmfit.Parameters, blur: float = 0.0) -> np.ndarray:
-        """Central differences, all from one simulation, (residuals, k)."""
-        device, widths = self.search.neighbours(_point(parameters))
-        low, high = np.split(self._run(device, blur), 2)
-        return ((high - low) / widths[:, None]).T
-
-    def solve(self, most: int) -> Any:
-        """lmfit's result.
-
-        Raises:
-            FitError: for fewer samples than parameters, parameters that change nothing, or no convergence.
-        """
-        parameters = self.search.parameters()
-        count, k = self.residuals(parameters).size, len(self.search.names)
-        if count <= k + 1:
-            raise FitError(f"{count} samples cannot carry {k} parameters; take more, or vary fewer")
-        if not self.jacobian(parameters).any():
-            raise FitError(f"these waves do not depend on {', '.join(self.search.names)}; choose another stimulus")
-        for blur in BLURS:
-            with np.errstate(all="ignore"):  # lmfit inverts the unscaled Hessian, which is of no use here
-                result = lmfit.minimize(
-                    self.residuals, parameters, "least_squares", args=(blur,), jac=self.jacobian, x_scale="jac",
-                    ftol=1e-2 if blur else 1e-6, xtol=1e-7, gtol=None, max_nfev=most,
-                )  # fmt: skip
-            parameters = result.params
-        if not result.success:
-            raise FitError(
-                f"{type(self.search.device).__name__}: no convergence in {self.simulations} simulations "
-                f"(reduced chi^2 {result.redchi:.3g}): {result.message}; start nearer, or vary fewer parameters"
-            )
-        return result
-
-    def _run(self, device, blur):
-        self.simulations += 1
-        residuals = self.measured.residuals(device, blur)
-        if not np.isfinite(residuals).all():
-            values = ", ".join(f"{name} = {device.values[name]}" for name in self.search.names)
-            raise FitError(f"{type(device).__name__} gives no finite waveform at {values}; start elsewhere")
-        return residuals
-
-
-def _point(parameters: lmfit.Parameters) -> np.ndarray:
-    return np.array([parameter.value for parameter in parameters.values()])
-
-
-def _card(problem: _Problem, result: Any, waves: Waves, notes: dict[str, str]) -> Card:
-    search = problem.search
-    device = search.at(_point(result.params))
+def _card(problem: Problem, result: Any, waves: list[Data], notes: dict[str, str], profiles: tuple[str, ...]) -> Card:
+    search, x = problem.search, point(result.params)
+    device = search.at(x)
     more, traces = problem.measured.account(device)
-    if more["events"] != more["events_model"]:
-        raise FitError(
-            f"{type(device).__name__}: the nearest model spikes or switches {more['events_model']} times, the data "
-            f"{more['events']} (reduced chi^2 {result.redchi:.3g}); start nearer, or vary other parameters"
-        )
-    covariance, errors, why = search.covariance(device, problem.jacobian(result.params))
-    wider = (max(result.redchi, 1) + problem.measured.trust) ** 0.5
-    covariance, errors = covariance * wider**2, {name: x * wider for name, x in errors.items()}
-    notes["errors"] = (
-        f"{wider:.4g} times those from noise alone, for the misfit ({result.redchi**0.5:.4g} times the noise) and "
-        f"for what the simulation itself is believed to be off, alike in all samples"
-    )
+    _check_events(device, more, result.redchi)
     at_bound = search.at_bound(device)
-    notes |= {name: "on its bound: its error says nothing" for name in at_bound} | why
+    weight = _weights(problem.loss, result.residual)
+    runs, many = read_runs(result.residual[: traces["residual"].size]), result.residual.size
+    chi = float(np.sum((weight * result.residual) ** 2) / max(np.sum(weight**2) - x.size, 1))
+    belief = believe(weight[:, None] * problem.jacobian(result.params), search.names, at_bound)
+    wider = widened(chi, runs.alike, problem.measured.trust)
+    units = search._replace(device=device).units
+    errors = dict(zip(search.names, wider * belief.errors() * units))
+    intervals = wald(search, x, wider * belief.errors())
+    for name in profiles:
+        k = search.names.index(name)
+        ends, why = profile(problem, x, 2 * float(result.cost), k, belief, wider)
+        intervals[name], notes = _ends(search, x, k, ends), notes | ({f"interval of {name}": why} if why else {})
     statistics = dict(
-        success=bool(result.success),
-        chi_square=float(result.chisqr),
-        reduced_chi_square=float(result.redchi),
-        samples=int(result.ndata),
-        evaluations=problem.simulations,
-        aic=float(result.aic),
-        bic=float(result.bic),
-    )
-    statistics |= more | _mismatch(result.residual, more, traces)
-    notes["mismatch"] = _verdict(statistics)
-    version = re.search(r"ngspice[ -]v?([\d.]+)", waves.origin)
+        success=bool(result.success), chi_square=float(result.chisqr), reduced_chi_square=chi,
+        samples=many, evaluations=problem.simulations, aic=float(result.aic), bic=float(result.bic),
+        correlation_of_residuals=runs.correlation, chance_of_runs=runs.chance, samples_alike=runs.alike,
+        reduced_by=problem.loss,
+    )  # fmt: skip
+    statistics |= more | mismatch(result.residual, more, traces)
+    notes |= _words(statistics, runs, wider, chi, profiles, search, belief)
+    traces |= dict(information=belief.information, directions=belief.directions.ravel())
+    version = next((found[1] for one in waves if (found := re.search(r"ngspice[ -]v?([\d.]+)", one.origin))), "unknown")
     return Card(
-        device, errors, search.names, covariance, at_bound, statistics,
-        data=(Datum(waves.origin.split(" ")[0] or "waves", waves.sha256(), _what(waves)),),
-        versions=software(version[1] if version else "unknown"), notes=notes, traces=traces,
+        device, errors | _followers(search, x, wider**2 * belief.covariance), search.names,
+        wider**2 * belief.covariance * np.outer(units, units), at_bound, statistics,
+        data=tuple(Datum(one.origin.split(" ")[0] or "waves", one.sha256(), _what(one)) for one in waves),
+        versions=software(version), notes=notes | belief.why, traces=traces, intervals=intervals,
     )  # fmt: skip
 
 
-def _mismatch(residuals: np.ndarray, facts: dict[str, Any], traces: dict[str, np.ndarray]) -> dict[str, float]:
-    """What of the misfit noise does not explain, rms [V or A], as a share of the signal's span, and of events [s].
-
-    Residuals over their noise would have a mean square of 1: of any more, only the rest is the noise's. Where all
-    samples are equally noisy this is sqrt(rms^2 - noise^2).
-    """
-    many, events = traces["residual"].size, traces["events"].size
-    size = _beyond(facts["v_rms" if "v_rms" in facts else "i_rms"], residuals[:many])
-    found = dict(mismatch=size, mismatch_share=size / float(np.ptp(traces["measured"])))
-    return found | (dict(mismatch_time=_beyond(facts["t_rms"], residuals[many : many + events])) if events else {})
+def _check_events(device: Device, more: dict[str, Any], chi: float) -> None:
+    if more.get("events") != more.get("events_model"):
+        raise FitError(
+            f"{type(device).__name__}: the nearest model spikes or switches {more['events_model']} times, the data "
+            f"{more['events']} (reduced chi^2 {chi:.3g}); start nearer, or vary other parameters"
+        )
 
 
-def _beyond(rms: float, residuals: np.ndarray) -> float:
-    return float(rms * np.sqrt(max(1 - 1 / max(np.mean(residuals**2), 1), 0)))
+def _words(statistics, runs, wider, chi, profiles, search, belief: Belief) -> dict[str, str]:
+    """What the numbers mean."""
+    alike = f", {runs.alike:.3g} of which are alike" if runs.alike > 1 else ""
+    found = dict(
+        errors=f"{wider:.4g} times those from noise alone, for the misfit ({chi**0.5:.4g} times the noise{alike}) and "
+        "for what the simulation itself is believed to be off, alike in stretches of the waveform",
+        mismatch=judge(statistics),
+        residuals=order(runs, chi),
+        intervals=f"95 %, by profile likelihood for {', '.join(profiles)}" if profiles else "95 %, from the covariance",
+    )
+    loose = belief.sloppy(search.names, wider)
+    found |= {"sloppy": "; ".join(loose)} if loose else {}
+    found |= {"tied": ", ".join(f"{name} = {words}" for name, words in search.tied.items())} if search.tied else {}
+    return found | ({"misses": statistics.pop("misses")} if "misses" in statistics else {})
 
 
-def _verdict(facts: dict[str, Any]) -> str:
-    """Whether the form of the model can give these data, in words."""
-    chi, unit = facts["reduced_chi_square"], "V" if "v_rms" in facts else "A"
-    late = f", events {facts['mismatch_time']:.2g} s" if "mismatch_time" in facts else ""
-    size = f"{facts['mismatch']:.3g} {unit} rms, {100 * facts['mismatch_share']:.2g} % of the span{late}"
-    if chi <= ADEQUATE:
-        return f"the model's form is adequate: reduced chi^2 {chi:.3g}; {size} is no more than noise may hide"
-    return f"the model's form is off by more than noise explains: reduced chi^2 {chi:.3g}; beyond the noise {size}"
+def _weights(loss: str, residuals: np.ndarray) -> np.ndarray:
+    """Root of what each residual weighs at the minimum: the slope of the loss by the square, (residuals,)."""
+    z = residuals**2
+    slope = dict(
+        linear=np.ones_like(z), soft_l1=(1 + z) ** -0.5, cauchy=1 / (1 + z),
+        huber=np.where(z <= 1, 1.0, np.maximum(z, 1) ** -0.5),
+    )  # fmt: skip
+    return np.sqrt(slope[loss])
 
 
-def _what(waves: Waves) -> str:
-    span = f"{len(waves)} samples over {waves.time[-1] - waves.time[0]:.4g} s"
+def _ends(search: Search, x: np.ndarray, k: int, ends: list[float]) -> tuple[float, float]:
+    """An interval of one coordinate in its own unit; infinite where it is open."""
+    values = [float(search.outer(np.where(np.arange(x.size) == k, np.clip(end, *search.ends[:, k]), x))[k])
+              for end in ends]  # fmt: skip
+    return tuple(value if np.isfinite(end) else float(end) for value, end in zip(values, ends))
+
+
+def _followers(search: Search, x: np.ndarray, covariance: np.ndarray) -> dict[str, float]:
+    """Standard errors of the tied parameters [unit]."""
+    found = {}
+    for name in search.tied:
+        slope = approx_fprime(x, lambda y, name=name: float(search.at(np.clip(y, *search.ends)).values[name]))
+        found[name] = float(np.sqrt(slope @ covariance @ slope))
+    return found
+
+
+def _origins(waves: list[Data]) -> dict[str, str]:
+    """What was done to the data before, what looks odd in them, and what of them is not compared."""
+    if not waves:
+        raise ValueError("fit needs waves, got none")
+    done = [line for one in waves if one.origin and "ngspice" not in one.origin for line in one.log]
+    traced = [one for one in waves if isinstance(one, Waves)]
+    odd = [line for one in traced for line in doubts(one)]
+    out = sum(int(np.sum(~one.used())) for one in traced)
+    long = [one for one in traced if len(one) > MOST]
+    much = [f"of {len(one)} samples, means of {-(-len(one) // MOST)} were compared" for one in long]
+    facts = dict(
+        data="; ".join(done + much), doubts="; ".join(odd), excluded=f"{out} samples (w_use = 0)" if out else ""
+    )
+    return {name: text for name, text in facts.items() if text}
+
+
+def _one_of(what: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise ValueError(f"unknown {what} {word!r}; there is {', '.join(known)}")
+
+
+def _what(waves: Data) -> str:
+    span = f"{len(waves)} samples"
+    span += f" over {waves.time[-1] - waves.time[0]:.4g} s" if isinstance(waves, Waves) else ""
     return f"{waves.origin}; {span}" if waves.origin else span

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cosim.calibration.residuals import TRUST, Spans, apart, in_phase, needed, noise
+from cosim.calibration.residuals import Spans, apart, in_phase, needed, noise
 from cosim.devices import VCM
 from cosim.kernels.vcm import simulate_vcm, switching_time
 from cosim.waves import Waves
@@ -13,6 +13,8 @@ DRIVEN, OBSERVED = "v_cell", "i_cell"
 """Signals: voltage across the cell [V] and current through it [A]."""
 DENSE = 2
 """Points of the simulation for each sample of the data: a switching is found from the last one before it."""
+SURE = 5e-5
+"""Share of a sweep's length to which a switching is believed at best (ours): ngspice's are this near."""
 RELATIVE = 3e-4
 """Share of the current to which it is believed even without noise (ours): low and high states count alike."""
 FAINT = 1e-2
@@ -34,10 +36,10 @@ class Hysteresis:
         self.grid = waves.resample(spacing).time
         self.v = waves.at(DRIVEN, self.grid)
         self.data, gap = _switches(waves)
-        outside = ~self.data.cover(waves.time, 2 * spacing)
+        outside = ~self.data.cover(waves.time, 2 * spacing) & waves.used()
         self.time, self.i = waves.time[outside], waves[OBSERVED][outside]
         sweep = np.ptp(self.v) / np.abs(np.gradient(self.v, spacing)).max()
-        self.t_noise = np.append(np.hypot(gap / np.sqrt(12), TRUST * sweep), spacing)
+        self.t_noise = np.append(np.hypot(gap / np.sqrt(12), SURE * sweep), spacing)
         doubt = RELATIVE * np.hypot(self.i, FAINT * np.ptp(self.i))
         self.i_noise = np.hypot(noise(self.time, self.i), doubt)
         self.trust = float(np.sum((doubt / self.i_noise) ** 2))

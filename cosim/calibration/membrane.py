@@ -33,7 +33,7 @@ class Membrane:
         self.every = max(1, int(np.median(np.diff(waves.time)) / 8 / self.dt))
         self.data = _pulses(waves, float(neuron.t_reset))
         self.start, self.stop = waves.time[0], waves.time[-1]
-        outside = ~self.data.cover(waves.time, (8 + 2 * self.every) * self.dt)
+        outside = ~self.data.cover(waves.time, (8 + 2 * self.every) * self.dt) & waves.used()
         self.time, self.v = waves.time[outside], waves[OBSERVED][outside]
         self.v_trust = TRUST * np.ptp(waves[OBSERVED])
         self.v_noise = float(np.hypot(noise(self.time, self.v), self.v_trust))

@@ -6,9 +6,11 @@ lanes of one device, so that a whole Jacobian is one simulation.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
+import asteval
 import lmfit
 import numpy as np
 
@@ -18,107 +20,124 @@ NEAR = 1e-3
 """Share of its range, or of its default, within which a parameter is said to be on a bound."""
 STEP = 5e-4
 """Step of the central differences in these coordinates: below it, simulations are rough."""
-BLIND = 1e-6
-"""Singular value of the scaled Jacobian, relative to the largest, below which a direction is not seen."""
+NONE: Mapping = MappingProxyType({})
 
 
 class Search(NamedTuple):
     """A device and the names of what is varied in it.
 
     Attributes:
-        device: where the search begins, and the values of all that is not varied.
+        device: where the search begins, and the values of all that is neither varied nor tied.
         names: of the k varied parameters.
+        tied: expressions by name, such as `{"v_reset": "0.1*v_th"}`, in SI units as lmfit writes them.
+        within: narrower bounds by name [unit].
     """
 
     device: Device
     names: tuple[str, ...]
+    tied: Mapping[str, str] = NONE
+    within: Mapping[str, tuple[float, float]] = NONE
 
     @classmethod
-    def of(cls, device: Device, vary: Iterable[str] | None) -> Self:
-        """Vary these parameters, by default those declared with `fit=True`.
+    def of(
+        cls,
+        device: Device,
+        vary: Iterable[str] | None = None,
+        tied: Mapping[str, str] = NONE,
+        within: Mapping[str, tuple[float, float]] = NONE,
+    ) -> Self:
+        """Vary these parameters, by default those declared with `fit=True` that are not tied.
 
         Raises:
-            ValueError: for a name that the device does not have, no name at all, or a device that is a population.
+            ValueError: for a name that the device does not have, no name at all, a device that is a population, an
+                expression that gives no number, or bounds that do not hold the value where the search begins.
         """
         specs = device.params()
-        names = tuple(name for name, spec in specs.items() if spec.fit) if vary is None else tuple(vary)
-        for name in names:
+        names = tuple(n for n, spec in specs.items() if spec.fit and n not in tied) if vary is None else tuple(vary)
+        for name in (*names, *tied, *within):
             if name not in specs:
                 raise ValueError(f"cannot vary {name!r}: {type(device).__name__} has none{guess(name, list(specs))}")
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"vary must name at least one parameter and each once, got {names}")
+        if not names or len(set(names)) < len(names) or set(names) & set(tied):
+            raise ValueError(f"vary must name at least one parameter, each once and none that is tied, got {names}")
         many = [name for name, value in device.values.items() if np.ndim(value)]
         if many:
             raise ValueError(f"fit takes one device, but {', '.join(many)} hold one value per neuron; choose one")
-        return cls(device, names)
+        for name, (low, high) in within.items():
+            if not low <= float(device.values[name]) <= high or not low < high:
+                raise ValueError(f"within {name} = {low:g} .. {high:g} must hold the value {device.values[name]:g}")
+        search = cls(device, names, dict(tied), dict(within))
+        return search._replace(device=search.at(search.point(device)))
 
     @property
     def specs(self) -> list[Param]:
         """Declarations of the varied parameters."""
         return [self.device.params()[name] for name in self.names]
 
+    @property
+    def ends(self) -> np.ndarray:
+        """Bounds of the coordinates, (2, k)."""
+        return np.array(
+            [[_inner(spec, end) for end in self.within.get(spec.name, spec.bounds)] for spec in self.specs]
+        ).T
+
+    @property
+    def units(self) -> np.ndarray:
+        """Change of each parameter by a unit of its coordinate [unit], at the device, (k,)."""
+        return np.array([float(self.device.values[s.name]) if s.log else _unit(s) for s in self.specs])
+
     def parameters(self) -> lmfit.Parameters:
         """What lmfit varies, with bounds."""
         parameters = lmfit.Parameters()
-        for spec, x in zip(self.specs, self.point(self.device)):
-            low, high = (_inner(spec, end) for end in spec.bounds)
-            parameters.add(spec.name, value=x, min=low, max=high)
+        for name, x, low, high in zip(self.names, self.point(self.device), *self.ends):
+            parameters.add(name, value=x, min=low, max=high)
         return parameters
 
     def point(self, device: Device) -> np.ndarray:
         """Coordinates of a device, (k,)."""
         return np.array([_inner(spec, float(device.values[spec.name])) for spec in self.specs])
 
+    def outer(self, points: np.ndarray) -> np.ndarray:
+        """Values of the varied parameters at these coordinates [unit]; each (..., k)."""
+        columns = np.moveaxis(np.asarray(points, dtype=float), -1, 0)
+        return np.stack([_outer(spec, x) for spec, x in zip(self.specs, columns)], axis=-1)
+
     def at(self, points: np.ndarray) -> Device:
         """The device at these coordinates, (k,), or a lane for each of them, (lanes, k)."""
-        columns = np.moveaxis(np.asarray(points, dtype=float), -1, 0)
-        values = {spec.name: _outer(spec, x) for spec, x in zip(self.specs, columns)}
-        return self.device.replace(**{name: x if x.ndim else float(x) for name, x in values.items()})
+        values = dict(zip(self.names, np.moveaxis(self.outer(points), -1, 0)))
+        values |= self._tied(values)
+        return self.device.replace(**{name: x if np.ndim(x) else float(x) for name, x in values.items()})
 
-    def neighbours(self, x: np.ndarray) -> tuple[Device, np.ndarray]:
-        """Both neighbours along each coordinate, within bounds.
+    def neighbours(self, x: np.ndarray, free: np.ndarray | None = None) -> tuple[Device, np.ndarray]:
+        """Both neighbours along each coordinate, or along those that are free, (m,), within bounds.
 
         Returns:
-            A device with a lane for each, first the k lower, then the k upper, (2k,); and their distances, (k,).
+            A device with a lane for each, first the m lower, then the m upper, (2m,); and their distances, (m,).
         """
-        steps = STEP * np.eye(x.size)
-        ends = np.array([[_inner(spec, end) for end in spec.bounds] for spec in self.specs])
-        points = np.clip(np.concatenate([x - steps, x + steps]), *ends.T)
-        low, high = np.split(points, 2)
-        return self.at(points), np.diag(high - low)
+        steps = STEP * np.eye(x.size)[np.arange(x.size) if free is None else free]
+        low, high = (np.clip(x + side * steps, *self.ends) for side in (-1, 1))
+        return self.at(np.concatenate([low, high])), (high - low).max(axis=1)
 
     def at_bound(self, device: Device) -> tuple[str, ...]:
         """Varied parameters that ended on a bound."""
-        return tuple(spec.name for spec in self.specs if _near_bound(spec, float(device.values[spec.name])))
+        reach = [
+            NEAR * min(high - low, math.inf if spec.log else 1.0) for spec, low, high in zip(self.specs, *self.ends)
+        ]
+        x, (low, high) = self.point(device), self.ends
+        return tuple(np.array(self.names)[(x - low <= reach) | (high - x <= reach)].tolist())
 
-    def covariance(self, device: Device, jacobian: np.ndarray) -> tuple[np.ndarray, dict[str, float], dict[str, str]]:
-        """What a Jacobian of residuals of unit variance says about the parameters.
-
-        Args:
-            device: with the fitted values.
-            jacobian: by the search's coordinates, (residuals, k).
-
-        Returns:
-            Covariance [product of units], (k, k); standard errors by name [unit]; and why, by name, for those that
-            have none.
-        """
-        scale = np.linalg.norm(jacobian, axis=0)
-        seen = scale > 0
-        _, size, turn = np.linalg.svd(jacobian / np.where(seen, scale, 1), full_matrices=False)
-        blind = size < BLIND * max(size.max(), 1e-300)
-        lost = ~seen | (np.abs(turn[blind]) > 1e-3).any(axis=0)
-        inverse = (turn[~blind].T / size[~blind] ** 2) @ turn[~blind] / np.outer(*[np.where(seen, scale, 1)] * 2)
-        units = np.array([float(device.values[spec.name]) if spec.log else _unit(spec) for spec in self.specs])
-        matrix = inverse * np.outer(units, units)
-        matrix[lost] = matrix[:, lost] = math.nan
-        errors = dict(zip(self.names, np.sqrt(np.diag(matrix)).tolist()))
-        together = ", ".join(name for name, gone in zip(self.names, lost & seen) if gone)
-        why = {
-            name: f"only a combination of {together} shows in these data" if there else "does not show in these data"
-            for name, gone, there in zip(self.names, lost, seen)
-            if gone
-        }
-        return matrix, errors, why
+    def _tied(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What the expressions give, clipped to the bounds of the parameters they stand for."""
+        if not self.tied:
+            return {}
+        known, found = asteval.Interpreter(minimal=True), {}
+        known.symtable.update(self.device.values | values)
+        for name, words in self.tied.items():
+            x = known(words, show_errors=False)
+            if known.error or not (np.isrealobj(x) and np.isfinite(np.asarray(x, dtype=float)).all()):
+                why = known.error[0].get_error()[1] if known.error else f"gives {x}"
+                raise ValueError(f"tied {name} = {words!r} is no number: {' '.join(str(why).split())}")
+            found[name] = known.symtable[name] = np.clip(x, *self.device.params()[name].bounds)
+        return found
 
 
 def _inner(spec: Param, value: float) -> float:
@@ -136,9 +155,3 @@ def _unit(spec: Param) -> float:
     """A change that matters: the default, or a hundredth of the range where that is zero."""
     span = spec.bounds[1] - spec.bounds[0]
     return abs(spec.default) or (1e-2 * span if math.isfinite(span) else 1.0)
-
-
-def _near_bound(spec: Param, value: float) -> bool:
-    low, high = (_inner(spec, end) for end in spec.bounds)
-    reach, x = NEAR * min(high - low, math.inf if spec.log else 1.0), _inner(spec, value)
-    return x - low <= reach or high - x <= reach

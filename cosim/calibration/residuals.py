@@ -4,6 +4,7 @@ Between two events the model's time is stretched so that its k-th event falls on
 model whose spike comes a microsecond late is a microsecond wrong, and not five volts.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,8 +21,9 @@ class Measurement(Protocol):
     """Data, and how a device is compared with them.
 
     Attributes:
-        trust: sum over the samples of the variance that a simulator's tolerance, common to them all, adds to their
-            noise, over the variance of the noise: by so much more than without it parameters are uncertain.
+        trust: sum over the samples of the variance that a simulator's tolerance adds to their noise, over the
+            variance of the noise: by so much more than without it parameters would be uncertain at worst, if that
+            error were the same in all samples.
     """
 
     trust: float
@@ -36,6 +38,38 @@ class Measurement(Protocol):
 
     def account(self, device: Device) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Statistics and traces of a single device, by name."""
+
+
+class Joint:
+    """Several measurements of one device as one.
+
+    Args:
+        parts: the measurements.
+    """
+
+    def __init__(self, parts: Sequence[Measurement]):
+        self.parts = parts
+        self.trust = sum(part.trust for part in parts)
+
+    def residuals(self, device: Device, blur: float = 0.0) -> np.ndarray:
+        """Those of all, one after the other, (lanes, residuals)."""
+        return np.concatenate([part.residuals(device, blur) for part in self.parts], axis=1)
+
+    def account(self, device: Device) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Statistics: events added up, words joined, sizes as root mean squares; traces one after the other."""
+        facts, traces = zip(*(part.account(device) for part in self.parts))
+        many = [trace["residual"].size for trace in traces]
+        joined = {name: np.concatenate([trace[name] for trace in traces if name in trace]) for name in traces[0]}
+        joined["measurement"] = np.repeat(np.arange(len(many)), many)
+        return {name: _joined(name, [x[name] for x in facts if name in x]) for name in facts[0]}, joined
+
+
+def _joined(name, values):
+    if isinstance(values[0], str):
+        return "; ".join(values)
+    if name.startswith("events"):
+        return sum(values)
+    return float(np.sqrt(np.mean(np.square(values)))) if name.endswith("_rms") else float(np.mean(values))
 
 
 class Spans(NamedTuple):
