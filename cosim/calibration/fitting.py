@@ -1,5 +1,6 @@
 """fit(): waves in, a card out."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,8 +12,8 @@ from cosim.calibration.chain import sample
 from cosim.calibration.diagnosis import judge, mismatch, order, read_runs
 from cosim.calibration.measurements import Data, measured
 from cosim.calibration.parameters import NONE, Search
-from cosim.calibration.problem import Problem, point
-from cosim.calibration.residuals import Joint
+from cosim.calibration.problem import Astray, Problem, point
+from cosim.calibration.residuals import Joint, Measurement
 from cosim.calibration.uncertainty import Belief, believe, profile, wald, widened
 from cosim.card import Card, Datum
 from cosim.card.card import software
@@ -24,8 +25,10 @@ from cosim.waves import Waves
 
 STARTS = ("local", "multistart", "evolution")
 LOSSES = ("linear", "soft_l1", "huber", "cauchy")
-MOST = 200_000
+MOST = 50_000
 """Samples that are compared at most; of more, means are."""
+GROWN = (0.15, 0.3, 0.45, 0.6, 0.8)
+"""Shares of the waves that are fitted one after the other where a fit of the whole has gone astray."""
 
 
 def fit(
@@ -80,15 +83,64 @@ def fit(
     many = [waves] if hasattr(waves, "sha256") else list(waves)
     notes |= _origins(many)
     many = [thin(one, MOST) if isinstance(one, Waves) else one for one in many]
-    parts = [measured(device, one) for one in many]
+    parts = _measured(device, many, notes.get("doubts", ""))
     search, profiles = Search.of(device, vary, tied, within), tuple(profiles)
     for name in profiles:
         if name not in search.names:
             raise ValueError(f"profile of {name!r}: it is not varied; choose among {', '.join(search.names)}")
-    problem = Problem(search, parts[0] if len(parts) == 1 else Joint(parts), loss)
-    result = problem.solve(most, start, seed)
+    try:
+        problem, result = _solved(search, parts, loss, most, start, seed)
+    except Astray:
+        if not all(isinstance(one, Waves) for one in many):
+            raise
+        nearer = _grown(search, many, loss, most, seed)
+        problem, result = _solved(nearer, parts, loss, most, start, seed)
     card = _card(problem, result, many, notes, profiles)
     return sample(problem, card, chain, seed) if chain else card
+
+
+def _measured(device: Device, data: list[Data], doubts: str) -> list[Measurement]:
+    try:
+        return [measured(device, one) for one in data]
+    except FitError as error:
+        raise FitError(f"{error}; {doubts}" if doubts else str(error)) from error
+
+
+def _solved(
+    search: Search, parts: list[Measurement], loss: str, most: int, start: str, seed: int
+) -> tuple[Problem, Any]:
+    """The problem and lmfit's result, with as many events as the data have.
+
+    Raises:
+        Astray: for another number of events, or no convergence.
+    """
+    problem = Problem(search, parts[0] if len(parts) == 1 else Joint(parts), loss)
+    result = problem.solve(most, start, seed)
+    device = search.at(point(result.params))
+    more, _ = problem.measured.account(device)
+    if more.get("events") != more.get("events_model"):
+        raise Astray(
+            f"{type(device).__name__}: the nearest model spikes or switches {more['events_model']} times, the data "
+            f"{more['events']} (reduced chi^2 {result.redchi:.3g}); start nearer, or vary other parameters"
+        )
+    return problem, result
+
+
+def _grown(search: Search, waves: list[Waves], loss: str, most: int, seed: int) -> Search:
+    """The search, begun where the first events of the waves lead, one after the other."""
+    for share in GROWN:
+        with contextlib.suppress(FitError):
+            begun = [measured(search.device, _begun(one, share)) for one in waves]
+            problem, result = _solved(search, begun, loss, most, "local", seed)
+            search = search._replace(device=search.at(point(result.params)))
+    return search
+
+
+def _begun(waves: Waves, share: float) -> Waves:
+    """The beginning of some waves."""
+    stop = waves.time[0] + share * (waves.time[-1] - waves.time[0])
+    many = max(int(np.searchsorted(waves.time, stop)), 2)
+    return Waves(waves.time[:many], {name: x[:many] for name, x in waves.signals.items()}, waves.origin, waves.log)
 
 
 def circuit_form(device: Device) -> tuple[Device, dict[str, str]]:
@@ -102,7 +154,6 @@ def _card(problem: Problem, result: Any, waves: list[Data], notes: dict[str, str
     search, x = problem.search, point(result.params)
     device = search.at(x)
     more, traces = problem.measured.account(device)
-    _check_events(device, more, result.redchi)
     at_bound = search.at_bound(device)
     weight = _weights(problem.loss, result.residual)
     runs, many = read_runs(result.residual[: traces["residual"].size]), result.residual.size
@@ -132,14 +183,6 @@ def _card(problem: Problem, result: Any, waves: list[Data], notes: dict[str, str
         data=tuple(Datum(one.origin.split(" ")[0] or "waves", one.sha256(), _what(one)) for one in waves),
         versions=software(version), notes=notes | belief.why, traces=traces, intervals=intervals,
     )  # fmt: skip
-
-
-def _check_events(device: Device, more: dict[str, Any], chi: float) -> None:
-    if more.get("events") != more.get("events_model"):
-        raise FitError(
-            f"{type(device).__name__}: the nearest model spikes or switches {more['events_model']} times, the data "
-            f"{more['events']} (reduced chi^2 {chi:.3g}); start nearer, or vary other parameters"
-        )
 
 
 def _words(statistics, runs, wider, chi, profiles, search, belief: Belief) -> dict[str, str]:

@@ -148,7 +148,11 @@ def _grid(neuron: Neuron, waves: Waves) -> float:
         dt = min(dt, 0.3 / neuron.stiffness(float(np.abs(waves[DRIVEN]).max())))
     steps = (waves.time[-1] - waves.time[0]) / dt
     if steps > MOST:
-        raise FitError(f"{steps:.3g} steps of {dt:.3g} s to fit, more than {MOST}; cut the waves, or lengthen t_reset")
+        most = f"times up to {waves.time[-1]:.3g} s and currents up to {np.abs(waves[DRIVEN]).max():.3g} A"
+        raise FitError(
+            f"{steps:.3g} steps of {dt:.3g} s to fit, more than {MOST}: are {most} right? "
+            "If so, cut the waves, or lengthen t_reset"
+        )
     return dt
 
 
@@ -169,8 +173,15 @@ def _pulses(waves: Waves, t_reset: float) -> Spans:
         rise = rise[np.diff(rise, prepend=-np.inf) > t_reset / 2]
         after = np.searchsorted(fall, rise)
         return Spans(rise, np.append(fall, waves.time[-1])[after])
-    rise = _falls(waves, t_reset)
+    rise = _falls(_bridged(waves), t_reset)
     return Spans(rise, rise + t_reset)
+
+
+def _bridged(waves: Waves) -> Waves:
+    """The membrane with a straight line across each stretch that is not compared: nothing happens there."""
+    used = waves.used()
+    v = np.interp(waves.time, waves.time[used], waves[OBSERVED][used]) if used.any() else waves[OBSERVED]
+    return Waves(waves.time, {OBSERVED: v})
 
 
 def _falls(waves: Waves, t_reset: float) -> np.ndarray:

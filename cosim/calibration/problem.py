@@ -24,6 +24,10 @@ POPULATION, GENERATIONS = 8, 40
 """Of the differential evolution: candidates for each parameter, and how often they are renewed at most."""
 
 
+class Astray(FitError):
+    """A search that ended elsewhere; from nearer it might not have."""
+
+
 class Problem:
     """A search and what it is compared with; counts the simulations.
 
@@ -62,7 +66,8 @@ class Problem:
         """lmfit's result of the best search.
 
         Raises:
-            FitError: for fewer samples than parameters, parameters that change nothing, or no convergence.
+            FitError: for fewer samples than parameters, or parameters that change nothing.
+            Astray: for no convergence.
         """
         begin = self.search.point(self.search.device)
         self._check(self.parameters(begin))
@@ -74,7 +79,7 @@ class Problem:
                 found.append(self._descend(self.parameters(x), most))
         result = min(found, key=lambda r: (not r.success, getattr(r, "cost", np.inf)))
         if not result.success:
-            raise FitError(
+            raise Astray(
                 f"{type(self.search.device).__name__}: no convergence in {self.simulations} simulations "
                 f"(reduced chi^2 {result.redchi:.3g}): {result.message}; start nearer, or vary fewer parameters"
             )

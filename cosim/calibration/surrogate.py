@@ -7,7 +7,6 @@ parameters show apart from each other. A first half is chosen for the device as 
 fitted to the first. Each run is kept as it ends; the same call goes on where it was stopped, or runs nothing.
 """
 
-import contextlib
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -33,8 +32,6 @@ LEAST = 0.1
 """Volts that an output moves at least in a spike."""
 SAME = 0.1
 """Share by which a circuit's reset pulse may differ before the device's is set to it."""
-GROWN = (0.15, 0.3, 0.45, 0.6, 0.8)
-"""Shares of the waves that are fitted one after the other where all at once end in a wrong valley."""
 COARSE = ("tied", "within", "loss", "most")
 """Options of `fit` that a fit on the way needs."""
 OPTIONS = [name for name, x in inspect.signature(fit).parameters.items() if x.kind is x.KEYWORD_ONLY and name != "vary"]
@@ -152,30 +149,13 @@ def _fitted(search: Search, box: BlackBox, kind: Kind, asked: dict) -> Card:
     waves, read = _leveled(box.waves(), kind.events)
     device, timed = _timed(search.device, waves, kind.events)
     try:
-        card = _followed(device, waves, search.names, asked)
+        card = fit(device, waves, vary=search.names, **asked)
     except FitError as error:
         raise FitError(
             f"{type(device).__name__} does not follow {box.netlist.name}: {error}; begin with values nearer to the "
             "circuit's charge and threshold, or search with start='multistart'; the runs are kept"
         ) from error
     return replace(card, notes=card.notes | read | timed)
-
-
-def _followed(device: Device, waves: list[Waves], names: tuple[str, ...], asked: dict) -> Card:
-    """The fit; where it ends with another number of events, once more from the first events on, one after the other."""
-    with contextlib.suppress(FitError):
-        return fit(device, waves, vary=names, **asked)
-    for share in GROWN:
-        begun = [_begun(one, share) for one in waves]
-        with contextlib.suppress(FitError):
-            device = fit(device, begun, vary=names, **{name: x for name, x in asked.items() if name in COARSE}).device
-    return fit(device, waves, vary=names, **asked)
-
-
-def _begun(waves: Waves, share: float) -> Waves:
-    """The beginning of some waves."""
-    many = max(int(np.searchsorted(waves.time, share * waves.time[-1])), 2)
-    return Waves(waves.time[:many], {name: x[:many] for name, x in waves.signals.items()}, waves.origin, waves.log)
 
 
 def _leveled(waves: list[Waves], events: str) -> tuple[list[Waves], dict[str, str]]:
