@@ -54,6 +54,11 @@ def at_least(limit: float, value: float, unit: str) -> Figure:
     return figure(value, unit)._replace(goal=f"value >= {limit:g}", met=bool(value >= limit))
 
 
+def between(low: float, high: float, value: float, unit: str) -> Figure:
+    """A number that should be neither small nor large."""
+    return figure(value, unit)._replace(goal=f"value from {low:g} to {high:g}", met=bool(low <= value <= high))
+
+
 def within(share: float, value: float, unit: str, baseline: float) -> Figure:
     """A number that should be its baseline, give or take a share of it."""
     bare = figure(value, unit, baseline)
