@@ -167,17 +167,36 @@ def test_kernel_is_the_step(cap: FeCap) -> None:
 
 def test_kernel_takes_capacitors_side_by_side() -> None:
     """Per-cell parameters and voltages give what each gives alone."""
-    spread = torch.tensor([0.05, 0.2], dtype=torch.float64)
+    spread, shift, begin = torch.tensor([[0.05, 0.2], [0.1, -0.2], [1.0, -0.5]], dtype=torch.float64)
     time = np.linspace(0, 1e-3, 201)
     volts = np.stack([np.interp(time, *triangle(v, 1e-3, 1)) for v in (3.0, 4.0)], 1)
-    both = simulate_fecap(FeFilm(w_spread=spread), time, volts)
+    both = simulate_fecap(FeFilm(w_spread=spread, v_imprint=shift, w_init=begin), time, volts)
     for k in range(2):
-        alone = simulate_fecap(FeFilm(w_spread=float(spread[k])), time, volts[:, k])
+        one = FeFilm(w_spread=float(spread[k]), v_imprint=float(shift[k]), w_init=float(begin[k]))
+        alone = simulate_fecap(one, time, volts[:, k])
         assert all(np.array_equal(a[:, k], b[:, 0]) for a, b in zip(both, alone, strict=True))
     film = FeFilm(w_spread=spread)
     state = film.step(film.rest((2,)), torch.tensor([2.0, 2.5], dtype=torch.float64), 1e-4)
     alone = FeFilm(w_spread=0.2).step(FeFilm().rest(), 2.5, 1e-4)
     assert torch.allclose(state.p[1], alone.p, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cap", FORMS, ids=NAMES)
+def test_imprint_moves_the_voltage_and_a_film_may_begin_anywhere(cap: FeCap) -> None:
+    """By so much more voltage it does the same; the netlist, begun half-way up, goes where the kernel goes."""
+    moved, grid = cap.replace(v_imprint=0.3, w_init=0.5), np.linspace(0, 1e-3, 501)
+    volts = np.interp(grid, *triangle(4.0, 1e-3, 1))
+    still = simulate_fecap(cap.replace(w_init=0.5), grid, volts)
+    assert simulate_fecap(moved, grid, volts + 0.3).p == pytest.approx(still.p, abs=1e-6)
+    ahead = [c.polarization(c.step(c.rest(), v, 1e-5)) for c, v in ((moved, 2.3), (cap.replace(w_init=0.5), 2.0))]
+    assert float(ahead[0]) == pytest.approx(float(ahead[1]), rel=1e-9)
+    assert moved.polarization(moved.rest((2,))).tolist() == pytest.approx([0.5 * cap.p_sat] * 2)
+    flags = " ".join(f"{key}={value:g}" for key, value in (cap.flags | dict(v_imprint=0.3, w_init=0.5)).items())
+    waves = simulate(Netlist.load("bench_pv").fill(model=cap.stem, params=flags), stop=2e-3, step=1e-6)
+    time = np.linspace(0, 2e-3, 2001)
+    p = simulate_fecap(moved, time, waves.at("v_cap", time)).p[:, 0]
+    assert p[0] == pytest.approx(0.5 * cap.p_sat)
+    assert np.abs(p - cap.p_sat * waves.at("v_s", time)).mean() < 2e-3 * cap.p_sat
 
 
 def test_a_film_without_spread_is_one_stack() -> None:
@@ -258,6 +277,7 @@ def test_pund_has_five_pulses() -> None:
 @pytest.mark.parametrize(("v", "dt"), [(1.9, 1e-4), (-0.5, 1e-3)])
 def test_gradients_of_a_step(cap: FeCap, v: float, dt: float) -> None:
     """Autograd against central differences, by every declared parameter; charge and leakage in one number."""
+    cap = cap.replace(w_init=-0.9, v_imprint=0.1)
     values = {name: torch.tensor(x, dtype=torch.float64, requires_grad=True) for name, x in cap.values.items()}
 
     def outcome(values: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Waves in, cards out: the only door to lmfit."""
 
 from cosim.calibration.blackbox import bench
+from cosim.calibration.curves import FiringRates, SwitchingTimes
 from cosim.calibration.fitting import fit
 from cosim.calibration.levels import fit_levels
 from cosim.calibration.population import fit_population
@@ -9,4 +10,7 @@ from cosim.calibration.retention import fit_relaxation
 from cosim.calibration.surrogate import imitate
 from cosim.calibration.updates import fit_updates
 
-__all__ = ["bench", "fit", "fit_levels", "fit_population", "fit_relaxation", "fit_updates", "imitate", "rank"]
+__all__ = [
+    "FiringRates", "SwitchingTimes", "bench", "fit", "fit_levels", "fit_population", "fit_relaxation", "fit_updates",
+    "imitate", "rank",
+]  # fmt: skip

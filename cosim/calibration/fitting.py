@@ -45,15 +45,16 @@ def fit(
     most: int = 100,
     seed: int = 0,
 ) -> Card:
-    """Fit a device to waves by least squares, each residual over its own noise.
+    """Fit a device to waves, or to points of a curve, by least squares, each residual over its own noise.
 
     Neurons need `i_in` and `v_m`, and use `v_spk` if it is there; a VCM cell needs `v_cell` and `i_cell`, a film
-    `v_cap` and `i_cap`. The device is at rest at the first sample. A clocked neuron is fitted in its circuit form,
-    because that is what a waveform shows. Samples at which a signal `w_use` is 0 are not compared.
+    `v_cap` and `i_cap`. Neurons take `FiringRates` too, a VCM cell `SwitchingTimes`. The device is at rest at the first
+    sample. A clocked neuron is fitted in its circuit form, because that is what a waveform shows. Samples at which a
+    signal `w_use` is 0 are not compared.
 
     Args:
         device: where the search begins, and the values of all that is not varied.
-        waves: measured or simulated; several of one device are fitted together.
+        waves: measured or simulated, or points of a curve; several of one device are fitted together.
         vary: names of the parameters to vary; by default those declared with `fit=True`.
         tied: expressions for parameters that follow others, such as `{"v_reset": "0.1*v_th"}`, in SI units.
         within: bounds by name, narrower than the declared ones [unit].

@@ -67,7 +67,9 @@ class Hysteresis:
         if late.size > 1:
             statistics |= dict(t_rms=float(np.sqrt(np.mean(late[:-1] ** 2))), t_noise=float(np.median(self.t_noise)))
         volts = np.interp(self.time, self.grid, self.v)
-        traces = dict(time=self.time, voltage=volts, measured=self.i, fitted=self.i + off, residual=-off)
+        traces = dict(
+            time=self.time, voltage=volts, measured=self.i, fitted=self.i + off, residual=-off, noise=self.i_noise
+        )
         return statistics, traces | dict(events=self.data.start, events_fitted=switches[0])
 
     def _simulate(self, cell):

@@ -123,9 +123,18 @@ class Problem:
 
     def _descend(self, parameters, most):
         for blur in BLURS:
-            result = self._minimize(parameters, blur, most, 1e-2 if blur else 1e-6)
+            self._free(parameters, blur)
+            result = self._minimize(parameters, blur, most, 1e-2 if blur else 1e-5)
             parameters = result.params
+            for parameter in parameters.values():
+                parameter.vary = True
         return result
+
+    def _free(self, parameters, blur):
+        """Hold what does not show from here: a search would zigzag along it."""
+        shows = self.jacobian(parameters, blur).any(axis=0)
+        for parameter, free in zip(parameters.values(), shows):
+            parameter.vary = bool(free) or not shows.any()
 
     def _minimize(self, parameters, blur, most, accuracy):
         with np.errstate(all="ignore"):  # lmfit inverts the unscaled Hessian, which is of no use here

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from cosim.calibration.waits import Waits
 from cosim.device import Device
 from cosim.errors import FitError
 from cosim.waves import Waves
@@ -41,14 +42,14 @@ class Measurement(Protocol):
 
 
 class Joint:
-    """Several measurements of one device as one.
+    """Several measurements of one device as one: waveforms first, points of curves behind them.
 
     Args:
         parts: the measurements.
     """
 
     def __init__(self, parts: Sequence[Measurement]):
-        self.parts = parts
+        self.parts = sorted(parts, key=lambda part: isinstance(part, Waits))
         self.trust = sum(part.trust for part in parts)
 
     def residuals(self, device: Device, blur: float = 0.0) -> np.ndarray:
@@ -56,18 +57,31 @@ class Joint:
         return np.concatenate([part.residuals(device, blur) for part in self.parts], axis=1)
 
     def account(self, device: Device) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Statistics: events added up, words joined, sizes as root mean squares; traces one after the other."""
+        """Statistics: events added up, words joined, sizes as root mean squares; traces one after the other.
+
+        Points of curves beside waveforms have traces of their own, with a name that begins with `curve_`.
+        """
         facts, traces = zip(*(part.account(device) for part in self.parts))
-        many = [trace["residual"].size for trace in traces]
-        joined = {name: np.concatenate([trace[name] for trace in traces if name in trace]) for name in traces[0]}
-        joined["measurement"] = np.repeat(np.arange(len(many)), many)
-        return {name: _joined(name, [x[name] for x in facts if name in x]) for name in facts[0]}, joined
+        curved = [isinstance(part, Waits) for part in self.parts]
+        beside = [trace for trace, curve in zip(traces, curved) if curve and not all(curved)]
+        joined = _strung([trace for trace, curve in zip(traces, curved) if not curve or all(curved)])
+        joined |= {f"curve_{name}": x for name, x in _strung(beside).items()}
+        names = dict.fromkeys(name for x in facts for name in x)
+        return {name: _joined(name, [x[name] for x in facts if name in x]) for name in names}, joined
+
+
+def _strung(traces: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Traces one after the other, and which measurement each sample is of."""
+    names = dict.fromkeys(name for trace in traces for name in trace)
+    strung = {name: np.concatenate([trace[name] for trace in traces if name in trace]) for name in names}
+    many = [trace["residual"].size for trace in traces]
+    return strung | (dict(measurement=np.repeat(np.arange(len(many)), many)) if many else {})
 
 
 def _joined(name, values):
     if isinstance(values[0], str):
         return "; ".join(values)
-    if name.startswith("events"):
+    if name.startswith(("events", "unseen")):
         return sum(values)
     return float(np.sqrt(np.mean(np.square(values)))) if name.endswith("_rms") else float(np.mean(values))
 

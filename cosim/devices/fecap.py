@@ -5,6 +5,10 @@ by side, each with its own activation field: ln E_a is normally distributed, in 
 switches within a narrow range of voltage; a film, like those that are measured, over a wide one.
 
     I = dQ/dt + I_leak,   I_leak = sgn(V) j_leak A (exp(|V| / v_leak) - 1)
+
+Two things are ours, for films that are measured. Electrodes that differ, and charge trapped near one of them, move
+the whole loop along the voltage: the ferroelectric sees V - v_imprint. And a film need not begin polarized downwards:
+its polarization begins at w_init p_sat, in all grains alike.
 """
 
 import math
@@ -43,14 +47,17 @@ class FeCap(Stack):
     stem: ClassVar[str] = "fecap"
     grains: ClassVar[int] = 1
 
+    v_imprint: Value = param(0.0, "V", "built-in voltage, the loop's shift", (-5.0, 5.0), fit=True, source="ours")
+    w_init: Value = param(-1.0, "1", "polarization at the beginning over p_sat", (-1.0, 1.0), source="ours")
+
     @property
     def law(self) -> Merz:
         """How each grain switches; fields that differ from cell to cell are (cells, 1)."""
         return Merz(*map(_column, Stack.law.fget(self)))
 
     def rest(self, shape: tuple[int, ...] = ()) -> State:
-        """Polarized downwards; (shape, grains)."""
-        return State(torch.zeros((*shape, self.grains), dtype=torch.float64) - _column(self.p_sat))
+        """As `w_init` says, downwards unless told otherwise; (shape, grains)."""
+        return State(torch.zeros((*shape, self.grains), dtype=torch.float64) + _column(self.w_init * self.p_sat))
 
     def polarization(self, state: State) -> Tensor:
         """Mean polarization [C/m2], (cells)."""
@@ -73,7 +80,7 @@ class FeCap(Stack):
         if not torch.isfinite(v.detach()).all():
             raise ValueError("the capacitor's voltage must be finite; repair the stimulus first")
         law, turn = self.law, _column(self.field_per_polarization)
-        start = _column(self.field_per_volt) * v[..., None] - turn * state.p
+        start = _column(self.field_per_volt) * (v - self.v_imprint)[..., None] - turn * state.p
         return State(law.within(state.p + law.moved(start, turn, state.p, dt)))
 
     def charge(self, state: State, v: Value) -> Tensor:
@@ -114,4 +121,4 @@ class FeFilm(FeCap):
 
 
 def _column(x: Value) -> Value:
-    return x[..., None] if getattr(x, "ndim", 0) else x
+    return torch.as_tensor(x)[..., None] if getattr(x, "ndim", 0) else x

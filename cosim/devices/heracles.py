@@ -149,6 +149,7 @@ class Heracles(Device):
     mu_fe: Value = param(15e-4, "m^2/(V s)", "electron mobility in the ferroelectric", (0.0, 1e3), source="[1]")
     n_c: Value = param(1e24, "1/m^3", "density of states in its band", (1e18, 1e28), log=True, source="[1]")
     v_trap: Value = param(0.68, "V", "depth of its traps", (0.0, 5.0), source="[1]")
+    w_init: Value = param(-1.0, "1", "polarization at the beginning over p_sat", (-1.0, 1.0), source="ours")
 
     @property
     def c_fe(self) -> Value:
@@ -166,9 +167,9 @@ class Heracles(Device):
         return Dipoles(*map(_real, (self.v_barrier, self.d_dipole, self.field_off, self.temp_0, self.p_sat)))
 
     def rest(self, shape: tuple[int, ...] = ()) -> State:
-        """Polarized upwards, the interface uncharged: what is trapped there screens; fields of this shape (cells)."""
-        zero = torch.zeros(shape, dtype=torch.float64)
-        return State(zero - self.p_sat, zero + self.p_sat)
+        """As `w_init` says, no layer charged: what is trapped there screens; fields of this shape (cells)."""
+        p = torch.zeros(shape, dtype=torch.float64) + self.w_init * self.p_sat
+        return State(p, -p)
 
     def step(self, state: State, v: Value, dt: Value) -> State:
         """Advance the cells by one backward Euler step, stable at any length.

@@ -87,7 +87,7 @@ def read_pund(waves: Waves, area: float) -> Pund:
         ValueError: if there are not two pulses up followed by two down.
     """
     time, v, i = waves.time, waves["v_cap"], waves["i_cap"]
-    pulses = _pulses(v)
+    pulses = find_pulses(v)
     if [sign for sign, *_ in pulses[-4:]] != [1, 1, -1, -1]:
         found = " ".join("up" if sign > 0 else "down" for sign, *_ in pulses) or "none"
         raise ValueError(f"PUND needs two pulses up and then two down at the end, found: {found}")
@@ -132,7 +132,7 @@ def _crossings(x: np.ndarray, y: np.ndarray) -> list[float]:
     return [float(a) for a in y[k] - x[k] * (y[k + 1] - y[k]) / (x[k + 1] - x[k])]
 
 
-def _pulses(v: np.ndarray) -> list[tuple[int, int, int]]:
+def find_pulses(v: np.ndarray) -> list[tuple[int, int, int]]:
     """Sign, first and last sample of every pulse: from a tenth of the height up to a tenth again."""
     height = np.abs(v).max()
     sign = np.where(np.abs(v) > 0.02 * height, np.sign(v), 0.0)

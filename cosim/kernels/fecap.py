@@ -15,6 +15,8 @@ from cosim.devices import FeCap
 
 R_LEAST, R_MOST, R_STEP = -3.0, 4.0, 0.5
 """Where `Merz` looks for a point below the root, in decades of rate times step."""
+SLOW = 1.0
+"""Rate times step up to which Newton climbs from no move at all in hardly more iterations."""
 MOST_HALVINGS = 40
 """Of the samples' spacing; below it a step is taken as it is."""
 
@@ -55,7 +57,7 @@ _jit = njit(cache=True, nogil=True, error_model="numpy")
 
 
 def simulate_fecap(cap: FeCap, time: np.ndarray, v: np.ndarray, tol: float = 1e-5) -> Trace:
-    """Capacitors from rest under voltages linear between the samples.
+    """Capacitors, each from its `w_init`, under voltages linear between the samples.
 
     Args:
         cap: a `FeCap` or `FeFilm`; its value fields may be floats or one value per cell, (cells,).
@@ -72,22 +74,22 @@ def simulate_fecap(cap: FeCap, time: np.ndarray, v: np.ndarray, tol: float = 1e-
         raise ValueError(f"a capacitor's time must rise strictly over at least 2 samples, got shape {time.shape}")
     if v.ndim != 2 or v.shape[0] != time.size or not np.all(np.isfinite(v)):
         raise ValueError(f"a capacitor's v must be finite, ({time.size},) or ({time.size}, cells), got {v.shape}")
-    grains, lanes = _grains(cap, v.shape[1])
-    v = np.ascontiguousarray(np.broadcast_to(v.T, (lanes, time.size)))
-    p = np.empty((lanes, time.size))
-    _run_all(grains, time, v, tol, p)
-    volts, p = v.T, p.T
+    shift, start, _ = np.broadcast_arrays(_plain(cap.v_imprint), _plain(cap.w_init * cap.p_sat), v[0])
+    grains = _grains(cap, start.size)
+    volts = np.broadcast_to(v, (time.size, len(grains)))
+    p = np.empty(volts.T.shape)
+    _run_all(grains, time, np.ascontiguousarray((volts - shift).T), np.resize(start, len(grains)), tol, p)
+    p = p.T
     charge = _plain(cap.c_stack) * volts + _plain(cap.area_charged) * p
     leak = np.sign(volts) * _plain(cap.j_leak) * _plain(cap.area) * np.expm1(np.abs(volts) / _plain(cap.v_leak))
     return Trace(charge, p, leak)
 
 
 def _grains(cap, cells):
-    """Constants (lanes, grains, fields of Grain) and the number of lanes."""
+    """Constants, (lanes, grains, fields of Grain)."""
     fields = [*cap.law, *(x[..., None] if np.ndim(x) else x for x in (cap.field_per_volt, cap.field_per_polarization))]
     columns = np.broadcast_arrays(*map(_plain, fields), np.empty((cells, cap.grains)))[:-1]
-    table = np.ascontiguousarray(np.stack(columns, -1))
-    return table, len(table)
+    return np.ascontiguousarray(np.stack(columns, -1))
 
 
 def _plain(value: Value) -> np.ndarray:
@@ -116,10 +118,10 @@ def _below(g, start, goal, dt):
 def _step(g, p, v, dt):
     """Polarization after a backward Euler step; see `Merz.moved`."""
     start = g.per_volt * v - g.turn * p
-    if start == 0 or dt * _rate(g, start) < 1e-12:
+    goal, pull = math.copysign(g.p_sat, start) - p, dt * _rate(g, start)
+    if start == 0 or pull < 1e-12 or abs(goal) < 1e-15:
         return p
-    goal = math.copysign(g.p_sat, start) - p
-    move = math.copysign(_below(g, start, goal, dt), goal) if goal * start > 0 else 0.0
+    move = math.copysign(_below(g, start, goal, dt), goal) if goal * start > 0 and pull > SLOW else 0.0
     for _ in range(60):
         field = start - g.turn * move
         size, pull = abs(field) + g.field_soft, dt * _rate(g, field)
@@ -132,9 +134,8 @@ def _step(g, p, v, dt):
 
 
 @_jit
-def _run(g, time, v, tol, part, out):
+def _run(g, time, v, p, tol, part, out):
     """One grain through all samples: adds its part to the mean; two half steps judge and mend each whole one."""
-    p = -g.p_sat
     out[0] += part * p
     h = time[1] - time[0]
     for k in range(len(time) - 1):
@@ -154,9 +155,9 @@ def _run(g, time, v, tol, part, out):
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _run_all(grains, time, v, tol, out):
+def _run_all(grains, time, v, start, tol, out):
     for lane in prange(len(grains)):
         out[lane] = 0.0
         for k in range(grains.shape[1]):
             g = Grain(*to_fixed_tuple(grains[lane, k], FIELDS))
-            _run(g, time, v[lane], tol, 1 / grains.shape[1], out[lane])
+            _run(g, time, v[lane], start[lane], tol, 1 / grains.shape[1], out[lane])

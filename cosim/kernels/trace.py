@@ -1,7 +1,8 @@
 """FeLIF and LIF in the circuit form over a whole waveform, many candidates of a fit side by side.
 
 The equations are those of `cosim/neurons`, step for step, the implicit reset pulse included; `tests/test_trace.py`
-holds the two together. Every lane has its own parameters, all share one input current.
+holds the two together. Every lane has its own parameters. In `simulate_trace` all share one input current; in
+`simulate_firing` each has its own, which is constant, and ends when it has fired often enough.
 """
 
 import math
@@ -27,6 +28,18 @@ class Trace(NamedTuple):
     time: np.ndarray
     v: np.ndarray
     spikes: tuple[np.ndarray, ...]
+
+
+class Firing(NamedTuple):
+    """Candidates under constant currents.
+
+    Attributes:
+        spikes: times of the first crossings [s], infinite where there was none, (lanes, spikes).
+        v_top: highest membrane voltage since the last of them, its pulse aside [V], (lanes,).
+    """
+
+    spikes: np.ndarray
+    v_top: np.ndarray
 
 
 class Cell(NamedTuple):
@@ -89,6 +102,33 @@ def simulate_trace(neuron: Neuron, i_in: np.ndarray, dt: float, every: int = 1, 
     _run_all(table, i_in, dt, every, share, v, spikes, count)
     time = dt * every * np.arange(samples)
     return Trace(time, v.T, tuple(row[:n].copy() for row, n in zip(spikes, count)))
+
+
+def simulate_firing(
+    neuron: Neuron, i_in: np.ndarray, dt: np.ndarray, stop: np.ndarray, spikes: int = 2, share: float = 0.02
+) -> Firing:
+    """The first spikes of the circuit form from rest, each lane under a constant current of its own.
+
+    Args:
+        neuron: its value fields may be floats or one value per lane, (lanes,).
+        i_in: input current [A], (lanes,).
+        dt: step [s], (lanes,); it may be longer than the reset pulse.
+        stop: when a lane is given up [s], (lanes,).
+        spikes: how many are sought.
+        share: as in `simulate_trace`.
+
+    Raises:
+        ValueError: for a neuron without this kernel, currents that are not finite, or steps that are not positive.
+    """
+    table = _table(neuron)
+    i_in, dt, stop = (np.asarray(x, dtype=float) for x in (i_in, dt, stop))
+    if not (np.isfinite(i_in).all() and (dt > 0).all() and np.isfinite(stop).all()):
+        raise ValueError("firing needs finite currents, steps above 0 s and an end to each lane")
+    i_in, dt, stop, first = np.broadcast_arrays(i_in, dt, stop, table[:, 0])
+    table = np.ascontiguousarray(np.broadcast_to(table, (first.size, CELL_FIELDS)))
+    times, tops = np.full((first.size, spikes), math.inf), np.empty(first.size)
+    _fire_all(table, *(np.ascontiguousarray(x) for x in (i_in, dt, stop)), share, times, tops)
+    return Firing(times, tops)
 
 
 def _table(neuron):
@@ -185,33 +225,55 @@ def _below(c, start, turn, goal, dt):
     return best * _sign(goal) if _sign(goal) == _sign(start) else 0.0
 
 
+@njit(inline="always")  # a call here would cost a twentieth of the whole
+def _part(c, v, p, hold, age, i_in, left, share):
+    """As much of a step as is taken at once; see `Neuron._circuit`.
+
+    Voltage, polarization, what is left of the pulse, time since the crossing, the part's length, and whether it ended
+    in a crossing.
+    """
+    part = min(left, share * (age + T_FIRST))
+    if hold > 0:
+        part = min(part, hold)
+        v, p = _pulse(c, v, p, i_in, part)
+        return v, p, hold - part, age + part, part, False
+    v_end, p_end = _flow(c, v, p, i_in, part)
+    if not v_end >= c.v_th:
+        return v_end, p_end, hold, age + part, part, False
+    way = min(max((c.v_th - v) / (v_end - v), 0.0), 1.0) if v_end != v else 0.0
+    return v + way * (v_end - v), p + way * (p_end - p), c.t_reset, 0.0, way * part, True
+
+
 @_jit
 def _run(c, i_in, dt, every, share, trace, spikes):
-    """One lane through the waveform: the number of its spikes; see `Neuron._circuit`."""
+    """One lane through the waveform: the number of its spikes."""
     v, p, hold, age, count = c.v_rest, c.p_rest, 0.0, math.inf, 0
     trace[0] = v
     for k in range(len(i_in)):
         left = dt
         while left > 0:
-            part = min(left, share * (age + T_FIRST))
-            if hold > 0:
-                part = min(part, hold)
-                v, p = _pulse(c, v, p, i_in[k], part)
-                hold -= part
-            else:
-                v_end, p_end = _flow(c, v, p, i_in[k], part)
-                if v_end >= c.v_th:
-                    way = min(max((c.v_th - v) / (v_end - v), 0.0), 1.0) if v_end != v else 0.0
-                    v_end, p_end, part = v + way * (v_end - v), p + way * (p_end - p), way * part
-                    hold, age = c.t_reset, -part
-                    if count < len(spikes):
-                        spikes[count] = (k + 1) * dt - (left - part)
-                        count += 1
-                v, p = v_end, p_end
-            age, left = age + part, left - part
+            v, p, hold, age, part, crossed = _part(c, v, p, hold, age, i_in[k], left, share)
+            left -= part
+            if crossed and count < len(spikes):
+                spikes[count] = (k + 1) * dt - left
+                count += 1
         if (k + 1) % every == 0:
             trace[(k + 1) // every] = v
     return count
+
+
+@_jit
+def _fire(c, i_in, dt, stop, share, spikes):
+    """One lane until it has fired often enough: the highest voltage since the last spike."""
+    v, p, hold, age, t, count, top = c.v_rest, c.p_rest, 0.0, math.inf, 0.0, 0, c.v_rest
+    while t < stop and count < len(spikes):
+        v, p, hold, age, part, crossed = _part(c, v, p, hold, age, i_in, dt, share)
+        t += part
+        top = v if hold > 0 else max(top, v)
+        if crossed:
+            spikes[count] = t
+            count += 1
+    return top
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
@@ -220,3 +282,10 @@ def _run_all(table, i_in, dt, every, share, v, spikes, count):
         count[lane] = _run(
             Cell(*to_fixed_tuple(table[lane], CELL_FIELDS)), i_in, dt, every, share, v[lane], spikes[lane]
         )
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _fire_all(table, i_in, dt, stop, share, spikes, tops):
+    for lane in prange(len(table)):
+        cell = Cell(*to_fixed_tuple(table[lane], CELL_FIELDS))
+        tops[lane] = _fire(cell, i_in[lane], dt[lane], stop[lane], share, spikes[lane])
