@@ -306,7 +306,7 @@ def ramp(**signals: float) -> Waves:
         (lambda: fit(VCM(), ramp(i_cell=1e-9)), "waves need v_cell and i_cell; there is no v_cell"),
         (lambda: fit(LIF(), ramp(i_in=1e-9, v_m=0.0)), "v_m is constant, 0: it says nothing about LIF"),
         (lambda: fit(LIF(), Waves([0, 1e-4], {"i_in": [0, 1e-9], "v_m": [0, 1]})), "3 samples cannot carry 4 param"),
-        (lambda: fit(LIF(t_reset=1e-9), ramp(i_in=1e-9, v_m=1.0)), "steps of 1e-10 s to fit, more than 4000000: are times up to"),
+        (lambda: fit(LIF(t_reset=1e-9), ramp(i_in=1e-9, v_m=1.0)), "steps of 1e-10 s to fit, more than 4000000: "),
         (lambda: fit(LIF(), ramp(i_in=1e300, v_m=1.0)), "LIF gives no finite waveform at tau_m = "),
         (lambda: fit(LIF(), ramp(i_in=1e-12, v_m=0.1), vary=["v_th"]), "these waves do not depend on v_th"),
     ],

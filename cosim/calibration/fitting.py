@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,28 +83,32 @@ def fit(
     device, notes = circuit_form(device)
     many = [waves] if hasattr(waves, "sha256") else list(waves)
     notes |= _origins(many)
-    many = [thin(one, MOST) if isinstance(one, Waves) else one for one in many]
-    parts = _measured(device, many, notes.get("doubts", ""))
+    given, many = many, [thin(one, MOST) if isinstance(one, Waves) else one for one in many]
+    with _doubting(notes.get("doubts", "")):
+        parts = [measured(device, one) for one in many]
     search, profiles = Search.of(device, vary, tied, within), tuple(profiles)
     for name in profiles:
         if name not in search.names:
             raise ValueError(f"profile of {name!r}: it is not varied; choose among {', '.join(search.names)}")
-    try:
-        problem, result = _solved(search, parts, loss, most, start, seed)
-    except Astray:
-        if not all(isinstance(one, Waves) for one in many):
-            raise
-        nearer = _grown(search, many, loss, most, seed)
-        problem, result = _solved(nearer, parts, loss, most, start, seed)
-    card = _card(problem, result, many, notes, profiles)
+    with _doubting(notes.get("doubts", "")):
+        try:
+            problem, result = _solved(search, parts, loss, most, start, seed)
+        except Astray:
+            if not all(isinstance(one, Waves) for one in many):
+                raise
+            nearer = _grown(search, many, loss, most, seed)
+            problem, result = _solved(nearer, parts, loss, most, start, seed)
+    card = _card(problem, result, given, notes, profiles)
     return sample(problem, card, chain, seed) if chain else card
 
 
-def _measured(device: Device, data: list[Data], doubts: str) -> list[Measurement]:
+@contextlib.contextmanager
+def _doubting(doubts: str) -> Iterator[None]:
+    """What looks odd in the data goes with every error."""
     try:
-        return [measured(device, one) for one in data]
+        yield
     except FitError as error:
-        raise FitError(f"{error}; {doubts}" if doubts else str(error)) from error
+        raise type(error)(f"{error}; {doubts}" if doubts else str(error)) from error
 
 
 def _solved(

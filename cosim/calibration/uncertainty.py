@@ -65,7 +65,8 @@ class Belief(NamedTuple):
     def sloppy(self, names: tuple[str, ...], wider: float) -> list[str]:
         """The directions that the data hold loosely, in words; errors are so many times those from noise alone."""
         loose = wider / np.sqrt(np.maximum(self.information, 1e-300))
-        return [_words(names, way, x) for way, x in zip(self.directions, loose) if x > SLOPPY]
+        some = self.information > 0  # what does not show at all has a note of its own
+        return [_words(names, way, x) for way, x in zip(self.directions[some], loose[some]) if x > SLOPPY]
 
 
 def believe(jacobian: np.ndarray, names: tuple[str, ...], held: tuple[str, ...] = ()) -> Belief:
