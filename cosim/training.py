@@ -14,12 +14,12 @@ import torch
 
 from cosim.learning import Bruno, Rule
 from cosim.network import Network
-from cosim.tasks import Piece, Task, batches, frame_nll, mean_bce
+from cosim.tasks import Chords, Goal, Grade, Piece, Score, Task, batches
 
 DECAY = 1e-4
 """Of the readout's weights, in every update's gradient (ours)."""
-SKIP = 5
-"""First frames that do not count, as in BRUNO's code."""
+SKIP = Chords.skip
+"""First frames of a chorale that do not count."""
 
 
 class Epoch(NamedTuple):
@@ -27,11 +27,12 @@ class Epoch(NamedTuple):
 
     Attributes:
         number: from 1.
-        train: mean binary cross-entropy while training [nats].
+        train: the task's loss while training [nats]: for chords the mean binary cross-entropy, for classes `nll`.
         valid: the same on the validation part, weights at their nearest levels.
-        nll: frame negative log-likelihood on the validation part [nats per frame].
+        nll: negative log-likelihood on the validation part [nats per frame, or per sequence for classes].
         rate: share of neurons that fire in a frame.
         seconds: it took [s].
+        accuracy: share of sequences of the validation part whose class is named right; None for chords.
     """
 
     number: int
@@ -40,14 +41,7 @@ class Epoch(NamedTuple):
     nll: float
     rate: float
     seconds: float
-
-
-class Score(NamedTuple):
-    """How a network does on pieces: mean binary cross-entropy, frame negative log-likelihood [nats], firing rate."""
-
-    bce: float
-    nll: float
-    rate: float
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ class History:
     """
 
     epochs: tuple[Epoch, ...]
-    test: Score
+    test: Score | Grade
     kept: int
     rule: str
     task: str
@@ -85,12 +79,14 @@ class Schedule:
         batch: pieces in an update.
         rate: Adamax's learning rate (betas 0.9 and 0.995).
         seed: of the order of the pieces.
+        steps: fine steps in a frame when the network is judged; one is exact for a LIF.
     """
 
     epochs: int = 20
     batch: int = 4
     rate: float = 0.01
     seed: int = 0
+    steps: int = 1000
 
 
 def train(
@@ -126,42 +122,51 @@ def train(
     _rest_at_the_mean(network, task)
     optimizer = _optimizer(network, schedule.rate)
     generator = torch.Generator().manual_seed(schedule.seed)
-    about = [task.name, task.source, repr(rule), schedule.batch, schedule.rate, schedule.seed]
+    about = [task.name, task.source, repr(rule), schedule.batch, schedule.rate, schedule.seed, schedule.steps]
     run = _Run(network, optimizer, generator, about, Path(checkpoint) if checkpoint else None)
+    judged = dict(batch=max(32, schedule.batch), goal=task.goal, steps=schedule.steps)
     curve, best = run.load() if resume else ([], None)
     for number in range(len(curve) + 1, schedule.epochs + 1):
         begin = time.perf_counter()
-        loss = _pass(network, task.train, rule, optimizer, schedule.batch, generator)
-        score = evaluate(network, task.valid)
-        curve.append(Epoch(number, loss, *score, time.perf_counter() - begin))
-        if best is None or score.bce < curve[best[0] - 1].valid:
+        loss = _pass(network, task, rule, optimizer, schedule.batch, generator)
+        score = evaluate(network, task.valid, **judged)
+        seconds = time.perf_counter() - begin
+        curve.append(Epoch(number, loss, score.loss, score.nll, score.rate, seconds, score.accuracy))
+        if best is None or score.loss < curve[best[0] - 1].valid:
             best = number, {name: x.clone() for name, x in network.state_dict().items()}
         run.save(curve, best)
         if progress:
             progress(curve[-1])
     network.load_state_dict(best[1])
-    return History(tuple(curve), evaluate(network, task.test), best[0], repr(rule), task.name, network.sizes)
+    test = evaluate(network, task.test, **judged)
+    return History(tuple(curve), test, best[0], repr(rule), task.name, network.sizes)
 
 
-def evaluate(network: Network, pieces: Sequence[Piece], batch: int = 32) -> Score:
+def evaluate(
+    network: Network, pieces: Sequence[Piece], batch: int = 32, goal: Goal = Task.goal, steps: int = 1000
+) -> Score | Grade:
     """Score of a network on pieces, weights at their nearest levels, on the fine grid.
+
+    Args:
+        network: as it is.
+        pieces: of one task.
+        batch: most pieces at a time.
+        goal: of the task: a score for chords, a grade for classes.
+        steps: fine steps in a frame.
 
     Raises:
         ValueError: if no piece is long enough to count.
     """
-    sums = torch.zeros(3, dtype=torch.float64)
-    frames = 0.0
+    found = []
     for part in batches(pieces, batch, torch.Generator().manual_seed(0)):
         with torch.no_grad():
-            trace = network(part.inputs)
-        count = float(part.mask[SKIP:].sum())
-        fired = trace.spikes[0][SKIP:].mean(-1) * part.mask[SKIP:]
-        losses = (f(trace.outputs, part.targets, SKIP, part.mask) for f in (mean_bce, frame_nll))
-        sums += torch.stack([*losses, fired.sum() / max(count, 1.0)]) * count
-        frames += count
-    if not frames:
+            trace = network(part.inputs, network.fine(part.inputs.shape[1], steps=steps))
+        found.append(goal.judge(trace.outputs, part.targets, part.mask, trace.spikes[0].mean(-1)))
+    counts = torch.tensor([count for _, count in found], dtype=torch.float64)
+    if not counts.sum():
         raise ValueError(f"nothing to score: no piece has more than the {SKIP} frames that do not count")
-    return Score(*(sums / frames).tolist())
+    means = counts @ torch.tensor([score for score, _ in found], dtype=torch.float64) / counts.sum()
+    return type(found[0][0])(*means.tolist())
 
 
 class _Run(NamedTuple):
@@ -224,14 +229,14 @@ def _rest_at_the_mean(network: Network, task: Task) -> None:
     """Start an untrained readout at how often each output is on: the best guess of a network that hears nothing."""
     if not network.offset.any():
         often = torch.cat([piece.targets for piece in task.train]).double().mean(0)
-        network.offset.data.copy_(torch.logit(often, eps=1e-3))
+        network.offset.data.copy_(task.goal.rest(often))
 
 
-def _pass(network, pieces, rule, optimizer, batch, generator) -> float:
+def _pass(network, task, rule, optimizer, batch, generator) -> float:
     """One epoch of updates; the mean loss."""
     total = count = 0.0
-    for part in batches(pieces, batch, generator):
-        loss = rule.gradient(network, part.inputs, part.targets, lambda y, t, m=part.mask: mean_bce(y, t, SKIP, m))
+    for part in batches(task.train, batch, generator):
+        loss = rule.gradient(network, part.inputs, part.targets, lambda y, t, m=part.mask: task.goal.loss(y, t, m))
         if not (loss < float("inf") and all(x.grad is None or x.grad.isfinite().all() for x in network.parameters())):
             raise ValueError(
                 f"the loss became {loss}, or its gradient is not finite; "

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from cosim.tasks.loss import Chords, Goal
+
 
 class Piece(NamedTuple):
     """One sequence and what should be said to it.
@@ -15,7 +17,7 @@ class Piece(NamedTuple):
     Attributes:
         name: of the piece.
         inputs: (time, channel).
-        targets: (time, output).
+        targets: (time, output); a single frame where the whole sequence has one answer.
     """
 
     name: str
@@ -28,7 +30,7 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: (time, batch, channel).
-        targets: (time, batch, output).
+        targets: (time, batch, output), as the pieces'.
         mask: 1 where a frame is real, 0 where it is padding, (time, batch).
     """
 
@@ -45,6 +47,7 @@ class Task:
         name: of the data and its split; never shared by two sources.
         source: a sentence: where the data came from and how it was split.
         train, valid, test: the pieces of each part.
+        goal: what is asked for, and so how it is trained and judged.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Task:
     train: tuple[Piece, ...]
     valid: tuple[Piece, ...]
     test: tuple[Piece, ...]
+    goal: Goal = Chords()
 
     @property
     def channels(self) -> int:
