@@ -27,6 +27,7 @@ _HOMES = {
     "Schedule": "cosim.training",
     "Task": "cosim.tasks",
     "Waves": "cosim.waves",
+    "calibrate": "cosim.calibration.recipes",
     "capabilities": "cosim.spice",
     "conductances": "cosim.deck",
     "cosimulate": "cosim.cosimulation",

@@ -373,5 +373,5 @@ def test_a_bare_report_has_a_page_too(report, tmp_path):
 def test_the_reference_line_belongs_to_networks_of_its_size():
     epochs = (Epoch(1, 0.2, 0.21, 10.0, 0.1, 1.0),)
     history = History(epochs, Score(0.18, 9.7, 0.1), 1, "Bruno()", "by lot", (54, 16, 54))
-    assert "BRUNO's log" not in plots.curves({"16 neurons": history})
-    assert "BRUNO's log" in plots.curves({"150": replace(history, sizes=(54, 150, 54))})
+    assert "BRUNO's log" not in plots.learned({"16 neurons": history})
+    assert "BRUNO's log" in plots.learned({"150": replace(history, sizes=(54, 150, 54))})

@@ -22,7 +22,7 @@ from cosim.shelf import room, shipped
 
 WORDS = (
     "mismatch", "residuals", "misses", "sloppy", "excluded", "doubts",
-    "scatter", "left out", "stimuli", "valid", "failed",
+    "scatter", "left out", "kept", "stimuli", "valid", "failed",
 )  # fmt: skip
 """Notes that whoever looks at a card should read."""
 SOFTWARE = ("cosim", "numpy", "scipy", "torch", "lmfit", "h5py", "PySpice")

@@ -114,25 +114,6 @@ def sweep(
 
 
 @app.command()
-def calibrate(
-    device: Annotated[str, typer.Argument(help=f"One of {', '.join(story.BENCHES)}.")],
-    waves: Annotated[Path | None, typer.Option(help="Measured waveforms (csv); by default the shipped bench.")] = None,
-    vary: Annotated[
-        list[str] | None, typer.Option(help="A parameter to fit, once for each; by default its own.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="The card; by default <device>.h5.")] = None,
-    as_json: Json = False,
-) -> int:
-    """Fit a device to waveforms and write its card."""
-    model, path = story.named(device), room(out or Path(f"{device}.h5"))
-    with Bars() as bars:
-        data = cosim.Waves.read_csv(waves) if waves else story.bench(device, bars.job(f"ngspice: bench of {device}"))
-        card = story.calibrated(model, data, path, bars, vary or None)
-    say(card.as_dict() | {"card": str(path)}, f"{card}\n\n{path}", as_json)
-    return 0
-
-
-@app.command()
 def train(
     task: Annotated[str, typer.Argument(help="The task: jsb.")],
     rule: Annotated[str, typer.Option(help="bruno or bptt.")] = "bruno",
@@ -216,11 +197,14 @@ def validate(
 @app.command("card")
 def show(
     file: Annotated[str, typer.Argument(help="A card, or the name of a shipped one.")],
+    page: Annotated[Path | None, typer.Option(help="Write a page with its figures as well.")] = None,
     as_json: Json = False,
 ) -> int:
     """Show a card."""
     found = cosim.Card.load(file)
-    say(found.as_dict(), found, as_json)
+    if page:
+        cosim.report.save_calibration(found, room(page))
+    say(found.as_dict() | ({"page": str(page)} if page else {}), f"{found}\n\n{page}" if page else found, as_json)
     return 0
 
 

@@ -22,7 +22,7 @@ def plot(
     given, path = choose_values(device, card), room(out or Path(f"{device}.html"))
     with Bars() as bars:
         told = bars.job(f"curves of {device} (up to half a minute)")
-        gallery = curves(given, told)
+        gallery = gallery_of(given, told)
     gallery.save(path)
     figures = gallery.save_figures(svg) if svg else []
     facts = {"page": str(path), "figures": [str(file) for file in figures]}
@@ -30,7 +30,7 @@ def plot(
     return 0
 
 
-def curves(given: "cosim.Device | cosim.Card", told: Told | None = None) -> "cosim.report.Gallery":
+def gallery_of(given: "cosim.Device | cosim.Card", told: Told | None = None) -> "cosim.report.Gallery":
     """The gallery of a device or of a card."""
     return cosim.report.characterize(given, progress=told)
 

@@ -1,5 +1,6 @@
 """The report: torch against ngspice, as a record, as text and as a page."""
 
+from cosim.report.calibration import save_calibration
 from cosim.report.comparison import Comparison, Disagreement, compare
 from cosim.report.gallery import Gallery, characterize
 from cosim.report.published import AUTHORS, Published
@@ -20,5 +21,6 @@ __all__ = [
     "characterize",
     "compare",
     "describe",
+    "save_calibration",
     "validate",
 ]

@@ -75,7 +75,7 @@ def _in_time(card: Card) -> str:
     return svg(figure, f"Fit of {type(card.device).__name__}: measured, fitted and residual over time")
 
 
-def curves(histories: Mapping[str, History]) -> str:
+def learned(histories: Mapping[str, History]) -> str:
     """Mean binary cross-entropy by epoch; the authors' figure beside a network of their size."""
     figure, axes = sheet(height=3.2)
     ax = axes[0, 0]

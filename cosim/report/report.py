@@ -162,7 +162,7 @@ class Report:
             "benches": [[plots.bench(waves), *plots.loops(waves)] for waves in self.benches],
             "fits": [plots.fitted(card) for card in self.cards],
             "galleries": [list(gallery.figures.values()) for gallery in self.galleries],
-            "learning": plots.curves(self.histories) if self.histories else "",
+            "learning": plots.learned(self.histories) if self.histories else "",
             "arrays": plots.arrays(conductances(self.deck)),
             "membranes": plots.membranes(pair, self.free, self.neurons, self.v_th),
             "raster": plots.raster(pair),

@@ -1,0 +1,106 @@
+"""calibrate(): a file and the name of a recipe in, cards with honest uncertainty out.
+
+found = calibrate("pund", "lab.csv", device={"area": "2500 um^2", "d_fe": "9 nm"})
+print(found)                       # the form that the data prefer, what it misses, how well it is known
+found.card.save("film.h5")
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from cosim.calibration.parameters import NONE
+from cosim.calibration.ranking import rank
+from cosim.calibration.recipes.circuits import CIRCUITS
+from cosim.calibration.recipes.points import POINTS
+from cosim.calibration.recipes.readings import READINGS
+from cosim.calibration.recipes.record import Calibration, Order, Recipe
+from cosim.calibration.recipes.waveforms import WAVEFORMS
+from cosim.device import guess
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(WAVEFORMS | POINTS | READINGS | CIRCUITS)
+"""Recipes by name."""
+
+
+def calibrate(
+    recipe: str,
+    data: str | Path | Sequence[str | Path],
+    *,
+    form: str | Iterable[str] = (),
+    device: Mapping[str, float | str] = NONE,
+    vary: Iterable[str] | None = None,
+    columns: Mapping[str, str] = NONE,
+    units: Mapping[str, str] = NONE,
+    where: Mapping[str, float | str] = NONE,
+    step: float | None = None,
+    missing: str = "error",
+    quiet: tuple[float, float] | str | None = None,
+    leakage: float | str | None = None,
+    r_series: float | str = 0.0,
+    limit: float | str | None = None,
+    exclude: Iterable[tuple[float, float] | str] = (),
+    thinned: int | None = None,
+    population: bool = False,
+    shared: Iterable[str] = (),
+    **asked: Any,
+) -> Calibration:
+    """Calibrate the forms of a recipe to a measurement, and say which of them the data prefer.
+
+    Args:
+        recipe: its name, one of `RECIPES`; what its file must hold is told there.
+        data: a file that `read_table` reads; several are measurements of one device, or of as many devices with
+            `population`.
+        form: which forms of the device are fitted; by default those of the recipe.
+        device: values that are known, such as an area: SI numbers, or texts with a unit.
+        vary: parameters to fit; by default each form's own.
+        columns: the file's column, or its heading, by what it is; by default the only one of that quantity.
+        units: of the numbers in the file by column, instead of what it says itself.
+        where: value by column that the rows to be taken have; for lists, not for waveforms.
+        step: of a file without times [s].
+        missing: "error" refuses rows with a missing number, "drop" leaves them out.
+        quiet: stretch [s] whose median is taken off as offset, or "auto".
+        leakage: conductance of a leakage [S] to be taken off, or "auto" to fit it.
+        r_series: resistance in series [Ohm] whose drop is taken off.
+        limit: compliance or end of a range, samples at which are not compared; or "auto".
+        exclude: stretches of time [s] that are not compared.
+        thinned: most samples that are kept, means of neighbours.
+        population: whether each file is a device of its own; see `fit_population`.
+        shared: parameters that all devices of a population have in common.
+        asked: options of `fit`: `tied`, `within`, `start`, `loss`, `profiles`, `chain`, `most`, `seed`; `until` of
+            `fit_relaxation`; `g_end`, `n_end`, `n_begin` and `v_read` of `SwitchingTimes`, `skip` of `FiringRates`;
+            for a netlist those of `imitate`.
+
+    Returns:
+        The cards by form, the preferred one, the ranking, and every remark in order.
+
+    Raises:
+        ValueError: for a recipe, form, column, unit or value that there is not, or that makes no sense.
+        TypeError: for an option that the recipe does not take.
+        FileNotFoundError: where there is no such file.
+        FitError: if no form can be fitted.
+    """
+    if recipe not in RECIPES:
+        raise ValueError(f"no recipe {recipe!r}{guess(recipe, list(RECIPES))}")
+    way = RECIPES[recipe]
+    for name in asked:
+        if name not in way.options:
+            raise TypeError(f"recipe {recipe} takes no option {name!r}{guess(name, [*way.options, 'device', 'form'])}")
+    order = Order(
+        files=tuple(map(Path, [data] if isinstance(data, str | Path) else data)), values=dict(device),
+        forms=(form,) if isinstance(form, str) else tuple(form), columns=dict(columns), units=dict(units),
+        where=dict(where), step=step, missing=missing, quiet=quiet, leakage=leakage, r_series=r_series, limit=limit,
+        exclude=tuple(exclude), thinned=thinned, population=population, shared=tuple(shared),
+        vary=None if vary is None else tuple(vary), options=asked,
+    )  # fmt: skip
+    if not order.files:
+        raise ValueError(f"recipe {recipe} needs a file that holds {way.needs}")
+    found = way.run(way, order)
+    ranking, preferred = None, next(iter(found.cards))
+    if len(found.cards) > 1 and all("chi_square" in card.statistics for card in found.cards.values()):
+        ranking = rank(found.cards)
+        preferred = ranking.preferred
+    title = f"{way.title}, {', '.join(one.name for one in found.data)}"
+    return Calibration(
+        recipe, title, found.cards, preferred, ranking, found.failures, found.waves, found.data, found.remarks
+    )
