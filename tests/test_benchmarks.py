@@ -31,6 +31,8 @@ def check(found):
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_a_quick_run_keeps_its_goals(topic):
+    if topic == "crossbar":
+        pytest.importorskip("badcrossbar", reason="`pip install --no-deps badcrossbar pathvalidate` to compare with it")
     command = [sys.executable, "-m", f"benchmarks.{topic}", "--quick", "--json"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr

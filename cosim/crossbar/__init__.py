@@ -1,6 +1,9 @@
-"""Crossbars: weights as conductance pairs."""
+"""Crossbars: weights as conductance pairs, and the wires between them."""
 
+from cosim.crossbar.bias import settle
 from cosim.crossbar.crossbar import Crossbar
 from cosim.crossbar.levels import Levels
+from cosim.crossbar.nodal import Nodes, Plan, Reading, plan, read, solve, transfer
+from cosim.crossbar.wires import Wires
 
-__all__ = ["Crossbar", "Levels"]
+__all__ = ["Crossbar", "Levels", "Nodes", "Plan", "Reading", "Wires", "plan", "read", "settle", "solve", "transfer"]
