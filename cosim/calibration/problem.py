@@ -18,6 +18,8 @@ REACH = 2.0
 """How far from its beginning a parameter without bounds is sought from everywhere, in units of its coordinate."""
 STARTS, TRIED = 256, 4
 """Points that are looked at from everywhere, and those of them that a search begins from."""
+JUMP = 10.0
+"""How many times as far the residuals move on one side of a point as on the other, where they jump."""
 LANES = 64
 """Candidates simulated at once: memory stays bounded."""
 POPULATION, GENERATIONS = 8, 40
@@ -41,17 +43,29 @@ class Problem:
     def __init__(self, search: Search, measured: Measurement, loss: str = "linear"):
         self.search, self.measured, self.loss = search, measured, loss
         self.simulations = 0
+        self._here: tuple = (np.empty(0), 0.0, np.empty(0))
 
     def residuals(self, parameters: lmfit.Parameters, blur: float = 0.0) -> np.ndarray:
         """(residuals,)."""
-        return self._run(self.search.at(point(parameters)), blur)[0]
+        x = point(parameters)
+        self._here = x, blur, self._run(self.search.at(x), blur)[0]
+        return self._here[-1]
 
     def jacobian(self, parameters: lmfit.Parameters, blur: float = 0.0) -> np.ndarray:
-        """Central differences along what varies, all from one simulation, (residuals, m)."""
+        """Central differences along what varies, all from one simulation, (residuals, m).
+
+        Where an event comes or goes on one side, the other side is taken: a jump would pass for certainty.
+        """
         free = np.flatnonzero([parameter.vary for parameter in parameters.values()])
+        if not (np.array_equal(self._here[0], point(parameters)) and self._here[1] == blur):
+            self.residuals(parameters, blur)
         device, widths = self.search.neighbours(point(parameters), free)
         low, high = np.split(self._run(device, blur), 2)
-        return ((high - low) / widths[:, None]).T
+        sides = np.stack([self._here[-1] - low, high - self._here[-1]])
+        size = np.linalg.norm(sides, axis=-1)
+        calm = 2 * sides[size.argmin(axis=0), np.arange(free.size)]
+        jumps = (size.max(axis=0) > JUMP * size.min(axis=0)) & (size.min(axis=0) > 0)
+        return (np.where(jumps[:, None], calm, high - low) / widths[:, None]).T
 
     def costs(self, points: np.ndarray, blur: float = BLURS[0]) -> np.ndarray:
         """Sums of squares of many candidates, (lanes, k); infinite where there is no waveform, (lanes,)."""
@@ -71,7 +85,7 @@ class Problem:
         """
         begin = self.search.point(self.search.device)
         self._check(self.parameters(begin))
-        points = dict(local=self._here, multistart=self._many, evolution=self._evolved)[start](begin, seed)
+        points = dict(local=self._alone, multistart=self._many, evolution=self._evolved)[start](begin, seed)
         first, *others = points
         found = [self._descend(self.parameters(first), most)]
         for x in others:
@@ -101,7 +115,7 @@ class Problem:
         result = self._minimize(parameters, 0.0, most, 1e-5)
         return point(result.params), 2 * float(result.cost)
 
-    def _here(self, begin, seed):
+    def _alone(self, begin, seed):
         return [begin]
 
     def _many(self, begin, seed):
