@@ -1,7 +1,6 @@
 """Calibration: known parameters put into ngspice, 1 % noise on what comes out, and what the fit makes of it."""
 
 import argparse
-import contextlib
 import time
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from cosim.calibration.problem import Problem
 from cosim.deck import arguments
 from cosim.device import Device
 from cosim.devices import VCM, FeCap
-from cosim.errors import FitError
 from cosim.kernels.trace import Trace
 from cosim.netlist import Netlist
 from cosim.neurons import LIF, FeLIF, Neuron
@@ -56,6 +54,17 @@ SETS = 200
 """Data sets of a coverage."""
 
 
+class Counted(Membrane):
+    """A recorded neuron that counts its candidates' simulations."""
+
+    runs = 0
+
+    def _simulate(self, neuron: Neuron, rough: bool = False) -> Trace:
+        trace = super()._simulate(neuron, rough)
+        self.runs += len(trace.spikes)
+        return trace
+
+
 class InTheLoop(Membrane):
     """A recorded neuron whose candidates are simulated by ngspice, each lane a run, as many at once as there are cores.
 
@@ -68,7 +77,8 @@ class InTheLoop(Membrane):
         super().__init__(neuron, waves)
         self.executor, self.runs = executor, 0
 
-    def _simulate(self, neuron: Neuron) -> Trace:
+    def _simulate(self, neuron: Neuron, rough: bool = False) -> Trace:
+        del rough
         lanes = max(np.size(value) for value in neuron.values.values())
         each = [{name: np.broadcast_to(x, lanes)[k] for name, x in neuron.values.items()} for k in range(lanes)]
         decks = [_deck(neuron.replace(**values)) for values in each]
@@ -97,22 +107,33 @@ def recovery(kind: type[Device], count: int) -> Figures:
 
 
 def race() -> Figures:
-    """The seven parameters of a FeLIF from 60 ms of waves, with the kernel and with ngspice inside the loop."""
+    """The seven parameters of a FeLIF from 60 ms of waves, with the kernel and with ngspice inside the loop.
+
+    ngspice's search meets ngspice's own numerical noise and stops early: the time of its runs says what the kernel's
+    whole search would take.
+    """
     waves = _measured(FeLIF, *_simulated(FeLIF, [_deck(_elsewhere(FeLIF(), np.random.default_rng(0)))]), 0)
+    search = Search.of(FeLIF())
     fit(FeLIF(), waves)  # compiles
-    begin = time.perf_counter()
-    card = fit(FeLIF(), waves)
-    own = time.perf_counter() - begin
+    own = Problem(search, Counted(FeLIF(), waves))
+    seconds, found = _timed(own)
     with Processes() as executor:
         _simulated(FeLIF, [_deck(FeLIF())] * 4, executor=executor)  # starts the processes
-        problem = Problem(Search.of(FeLIF()), InTheLoop(FeLIF(), waves, executor))
-        begin = time.perf_counter()
-        with contextlib.suppress(FitError):  # what it took to no end is what it took
-            problem.solve(100)
-        theirs = time.perf_counter() - begin
-    what = f"FeLIF, {len(card.varied)} parameters, 60 ms"
-    yield f"{what}: fit; baseline ngspice in the loop", at_most(0.05, own, "s", theirs)
-    yield f"{what}: runs of ngspice that this took", figure(problem.measured.runs, "1")
+        loop = Problem(search, InTheLoop(FeLIF(), waves, executor))
+        theirs, end = _timed(loop)
+    same, what = theirs / loop.measured.runs * own.measured.runs, f"FeLIF, {len(search.names)} parameters, 60 ms"
+    yield (
+        f"{what}: fit; baseline the same {own.measured.runs} simulations in ngspice",
+        at_most(0.05, seconds, "s", same),
+    )
+    yield f"{what}: fit; baseline ngspice in the loop, until it stops", figure(seconds, "s", theirs)
+    yield f"{what}: chi^2 at the end; baseline where that stops", figure(found.chisqr, "1", end.chisqr)
+
+
+def _timed(problem: Problem) -> tuple[float, Any]:
+    begin = time.perf_counter()
+    result = problem.solve(100)
+    return time.perf_counter() - begin, result
 
 
 def coverage(kind: type[Device], count: int) -> Figures:

@@ -14,6 +14,8 @@ DRIVEN, OBSERVED, EVENTS = "i_in", "v_m", "v_spk"
 """Signals: input current [A], membrane [V], and, if there is one, the output that is 1 V during the reset pulse."""
 SHARE = 0.02
 """How finely a reset is simulated; see `simulate_trace`."""
+FINE, ROUGH = (0.1, 0.3), (0.5, 0.9)
+"""Steps over the reset pulse's length, and over what explicit Euler can take: near the data, and from far away."""
 MOST = 4_000_000
 """Steps that a simulation may take."""
 
@@ -28,8 +30,9 @@ class Membrane:
 
     def __init__(self, neuron: Neuron, waves: Waves):
         needed(waves, DRIVEN, OBSERVED, type(neuron))
-        self.dt = _grid(neuron, waves)
-        self.i_in = _averaged(waves, self.dt)
+        self.dt = _grid(neuron, waves, FINE)
+        rough = _grid(neuron, waves, ROUGH)
+        self.near, self.far = (_Drive(_averaged(waves, dt), dt) for dt in (self.dt, rough))
         self.every = max(1, int(np.median(np.diff(waves.time)) / 8 / self.dt))
         self.data = _pulses(waves, float(neuron.t_reset))
         self.start, self.stop = waves.time[0], waves.time[-1]
@@ -42,7 +45,7 @@ class Membrane:
 
     def residuals(self, neuron: Neuron, blur: float = 0.0) -> np.ndarray:
         """Voltage in phase and spike times, each over its noise, (lanes, samples + spikes + 1)."""
-        trace = self._simulate(neuron)
+        trace = self._simulate(neuron, bool(blur))
         each = self._blurred if blur else self._sharp
         return np.stack([each(_Lane.of(trace, neuron, k), blur) for k in range(trace.v.shape[1])])
 
@@ -62,8 +65,9 @@ class Membrane:
         traces = dict(time=self.time, measured=self.v, fitted=self.v + off, residual=-off)
         return statistics, traces | dict(events=self.data.start, events_fitted=lane.spikes)
 
-    def _simulate(self, neuron):
-        trace = simulate_trace(neuron, self.i_in, self.dt, self.every, SHARE)
+    def _simulate(self, neuron, rough=False):
+        drive, every = (self.far, 1) if rough else (self.near, self.every)
+        trace = simulate_trace(neuron, drive.i_in, drive.dt, every, SHARE)
         return Trace(trace.time + self.start, trace.v, tuple(spikes + self.start for spikes in trace.spikes))
 
     def _sharp(self, lane, blur):
@@ -106,6 +110,13 @@ class Membrane:
         return max(float(np.polyfit(self.time[inside] - end, self.v[inside], 1)[0]), least)
 
 
+class _Drive(NamedTuple):
+    """Input current of each step [A], (steps,), and the step [s]."""
+
+    i_in: np.ndarray
+    dt: float
+
+
 class _Lane(NamedTuple):
     """One candidate's waveform, and what of its parameters bears on events."""
 
@@ -141,11 +152,11 @@ class _Lane(NamedTuple):
         return self.time[top] + lack * (self.time[-1] - self.time[0])
 
 
-def _grid(neuron: Neuron, waves: Waves) -> float:
-    """Step [s]: a tenth of the reset pulse, and well inside of what explicit Euler can take."""
-    dt = float(neuron.t_reset) / 10
+def _grid(neuron: Neuron, waves: Waves, shares: tuple[float, float]) -> float:
+    """Step [s]."""
+    dt = shares[0] * float(neuron.t_reset)
     if isinstance(neuron, FeLIF):
-        dt = min(dt, 0.3 / neuron.stiffness(float(np.abs(waves[DRIVEN]).max())))
+        dt = min(dt, shares[1] / neuron.stiffness(float(np.abs(waves[DRIVEN]).max())))
     steps = (waves.time[-1] - waves.time[0]) / dt
     if steps > MOST:
         most = f"times up to {waves.time[-1]:.3g} s and currents up to {np.abs(waves[DRIVEN]).max():.3g} A"

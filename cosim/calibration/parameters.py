@@ -117,6 +117,12 @@ class Search(NamedTuple):
         low, high = (np.clip(x + side * steps, *self.ends) for side in (-1, 1))
         return self.at(np.concatenate([low, high])), (high - low).max(axis=1)
 
+    def beside(self, x: np.ndarray, free: np.ndarray) -> tuple[Device, np.ndarray]:
+        """One neighbour along each coordinate that is free, (m,), away from the bound; a lane each, and distances."""
+        steps = STEP * np.eye(x.size)[free]
+        signs = np.where(x[free] + STEP <= self.ends[1][free], 1.0, -1.0)
+        return self.at(x + signs[:, None] * steps), signs * STEP
+
     def at_bound(self, device: Device) -> tuple[str, ...]:
         """Varied parameters that ended on a bound."""
         reach = [

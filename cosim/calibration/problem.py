@@ -52,16 +52,20 @@ class Problem:
         return self._here[-1]
 
     def jacobian(self, parameters: lmfit.Parameters, blur: float = 0.0) -> np.ndarray:
-        """Central differences along what varies, all from one simulation, (residuals, m).
+        """Differences along what varies, all from one simulation, (residuals, m); central ones without blur.
 
         Where an event comes or goes on one side, the other side is taken: a jump would pass for certainty.
         """
         free = np.flatnonzero([parameter.vary for parameter in parameters.values()])
         if not (np.array_equal(self._here[0], point(parameters)) and self._here[1] == blur):
             self.residuals(parameters, blur)
+        here = self._here[-1]
+        if blur:  # far away, one side will do
+            device, widths = self.search.beside(point(parameters), free)
+            return ((self._run(device, blur) - here) / widths[:, None]).T
         device, widths = self.search.neighbours(point(parameters), free)
         low, high = np.split(self._run(device, blur), 2)
-        sides = np.stack([self._here[-1] - low, high - self._here[-1]])
+        sides = np.stack([here - low, high - here])
         size = np.linalg.norm(sides, axis=-1)
         calm = 2 * sides[size.argmin(axis=0), np.arange(free.size)]
         jumps = (size.max(axis=0) > JUMP * size.min(axis=0)) & (size.min(axis=0) > 0)
