@@ -137,7 +137,10 @@ def _timed(problem: Problem) -> tuple[float, Any]:
 
 
 def coverage(kind: type[Device], count: int) -> Figures:
-    """How often the 95 % intervals hold the truth, over other devices with other noise, all simulated by ngspice."""
+    """How often the 95 % intervals hold the truth, over other devices with other noise, all simulated by ngspice.
+
+    Searches begin at the truth: what is judged is the interval, not the search.
+    """
     truths = [_elsewhere(kind(), np.random.default_rng(seed)) for seed in range(count)]
     held = {}
     for seed, (truth, waves) in enumerate(zip(truths, _simulated(kind, [_deck(truth) for truth in truths]))):

@@ -88,6 +88,7 @@ def test_lif_is_recovered_from_its_rates() -> None:
     assert card.traces["current"] == pytest.approx(CURRENTS[2:])
 
 
+@pytest.mark.slow
 def test_errors_hold_what_they_say() -> None:
     z = [list(pulls(fit(LIF(), rates(LIF_TRUTH, 0.003, k), vary=("tau_m", "v_th")), LIF_TRUTH).values())
          for k in range(30)]  # fmt: skip

@@ -69,6 +69,7 @@ def test_the_card_says_what_was_run_and_why(card: Card, store: Path) -> None:
     assert card.statistics["runs"] == len(card.data) <= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", [LIF(tau_m=18e-3, v_th=1.06, v_rest=0.02), VCM(n_min=0.76e24, v_hop=1.37)])
 def test_other_devices(truth: Device, tmp_path: Path) -> None:
     card = imitate(hidden(truth), type(truth)(), store=tmp_path)
@@ -127,6 +128,7 @@ def test_given_stimuli_are_run_as_they_are(tmp_path: Path) -> None:
 # ---- a circuit of another form
 
 
+@pytest.mark.slow
 def test_a_neuron_in_transistors(tmp_path: Path) -> None:
     card = imitate("felif_cmos", FeLIF(), ports=PORTS, store=tmp_path)
     assert 1e-3 < card.statistics["mismatch_share"] < 0.01 and "off by more than noise" in card.notes["mismatch"]

@@ -95,6 +95,7 @@ def test_each_device_is_kept(apart: Card, dozen) -> None:
     assert np.ptp(apart.traces["residual"]) < 0.1
 
 
+@pytest.mark.slow
 def test_noise_is_not_taken_for_spread() -> None:
     """Devices that differ by about as much as a fit can tell: what is seen is twice what is there."""
     neurons, points = crowd(24, law=LAW / 400)

@@ -200,6 +200,8 @@ def test_a_population_of_files(tmp_path: Path) -> None:
                       vary=["tau_m", "v_th"], shared=["v_th"])  # fmt: skip
     assert found.card.scatter.devices == 3 and found.card.scatter.names == ("tau_m",)
     assert found.card.traces["device_tau_m"] == pytest.approx([one.tau_m for one in truths], rel=0.02)
+    with pytest.raises(TypeError, match="a population is fitted without loss; it takes tied"):
+        calibrate("membrane", files, form="lif", population=True, loss="huber")
 
 
 def test_a_netlist(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_refusals_of_relaxation() -> None:
         fit_relaxation(g_0, np.where(g > 5e-5, 1e300, g), time)
 
 
+@pytest.mark.slow
 @measured
 @pytest.mark.parametrize("name, until, low, high", [("techB", 5e3, 0.88, 0.92), ("techC", 10.0, 0.93, 1.0)])
 def test_the_last_time_is_foretold(name: str, until: float, low: float, high: float) -> None:

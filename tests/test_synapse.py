@@ -164,6 +164,7 @@ def test_steps_are_recovered(shape: str) -> None:
     assert found.w_cycle == pytest.approx(0.2, rel=0.25)
 
 
+@pytest.mark.slow
 def test_errors_are_as_large_as_they_say() -> None:
     """Over trains with noise of both kinds, the symmetry point is as far off as its error, and in its interval."""
     up = np.tile(np.arange(80) < 40, 5)

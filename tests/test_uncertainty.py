@@ -5,6 +5,7 @@ import pytest
 
 from cosim.calibration import fit, rank
 from cosim.calibration.diagnosis import read_runs
+from cosim.calibration.fitting import _misfit
 from cosim.calibration.parameters import Search
 from cosim.calibration.problem import Problem
 from cosim.calibration.uncertainty import Z, believe, profile
@@ -252,3 +253,39 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
         fit(LIF(), waves, vary=["tau_m"], chain=10)
     with pytest.raises(FitError, match="LIF gives no finite waveform"):
         fit(LIF(), Waves(waves.time, {"i_in": np.full(len(waves), 1e300), "v_m": waves["v_m"]}))
+
+
+class Plateau(Bent):
+    """A cost that rises by 0.8 of what an interval's end needs, and then no more."""
+
+    def residuals(self, device: Device, blur: float = 0.0) -> np.ndarray:
+        a, b = (np.atleast_1d(device.values[name])[:, None] for name in ("v_rest", "v_th"))
+        return np.concatenate([0.8 * Z * np.tanh(a - 0.5), 100 * (b - 2.0), 0 * a, 0 * a], axis=1)
+
+
+def test_an_end_that_is_never_reached_is_no_end() -> None:
+    problem = Problem(SEARCH, Plateau(np.empty(0)))
+    result = problem.solve(50)
+    x = np.array([p.value for p in result.params.values()])
+    belief = believe(problem.jacobian(result.params), SEARCH.names)
+    ends, why = profile(problem, x, 2 * result.cost, 0, belief, 1.0)
+    assert np.isinf(ends).all() and "do not bound it from below or above" in why
+
+
+@pytest.mark.parametrize("loss", ["soft_l1", "huber", "cauchy"])
+@pytest.mark.parametrize("sigma", [1.0, 3.0])
+def test_robust_errors_are_those_of_the_noise(loss: str, sigma: float) -> None:
+    """Of Gaussian residuals sigma times the noise a robust mean errs a little more than the mean [Huber 1973]."""
+    z = sigma * np.random.default_rng(0).standard_normal(400_000)
+    found = _misfit(loss, z, 1) ** 0.5
+    assert sigma <= found < (1.7 if loss == "cauchy" else 1.3) * sigma
+
+
+def test_a_robust_chain_keeps_its_loss() -> None:
+    waves = line(1e-3)
+    v = waves["v_m"].copy()
+    v[::25] += 0.2
+    dirty = Waves(waves.time, {**waves.signals, "v_m": v})
+    card = fit(LIF(), dirty, vary=["tau_m", "v_rest"], loss="cauchy", chain=200, seed=3)
+    low, high = card.intervals["v_rest"]
+    assert low < 0.02 + 2e-3 and high > 0.02 - 2e-3 and high - low < 5e-3

@@ -68,6 +68,11 @@ class Film:
         self.i_noise = np.sqrt(noise(waves.time, self.i) ** 2 + i_trust**2 + self._sampling() ** 2)
         self.trust = float(np.sum((i_trust / self.i_noise[self.use]) ** 2))
 
+    @property
+    def samples(self) -> int:
+        """How many residuals are of samples."""
+        return int(self.use.sum())
+
     def residuals(self, device: Device, blur: float = 0.0) -> np.ndarray:
         """Currents over their noise, and charges of sweeps over theirs, (lanes, samples + sweeps); see above.
 

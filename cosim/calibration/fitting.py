@@ -1,4 +1,8 @@
-"""fit(): waves in, a card out."""
+"""fit(): waves in, a card out.
+
+Sources:
+    [1] Huber, Ann. Stat. 1, 799 (1973), doi 10.1214/aos/1176342503: errors of robust fits.
+"""
 
 import contextlib
 import re
@@ -12,7 +16,7 @@ from cosim.calibration.chain import sample
 from cosim.calibration.diagnosis import judge, mismatch, order, read_runs
 from cosim.calibration.measurements import Data, measured
 from cosim.calibration.parameters import NONE, Search
-from cosim.calibration.problem import Astray, Problem, point
+from cosim.calibration.problem import COSTS, Astray, Problem, point
 from cosim.calibration.residuals import Joint, Measurement
 from cosim.calibration.uncertainty import Belief, believe, profile, wald, widened
 from cosim.card import Card, Datum
@@ -24,7 +28,6 @@ from cosim.neurons import Neuron
 from cosim.waves import Waves
 
 STARTS = ("local", "multistart", "evolution")
-LOSSES = ("linear", "soft_l1", "huber", "cauchy")
 MOST = 50_000
 """Samples that are compared at most; of more, means are."""
 GROWN = (0.15, 0.3, 0.45, 0.6, 0.8)
@@ -79,7 +82,7 @@ def fit(
         FitError: for waves that lack a signal or cannot carry the fit, and for a search that does not converge.
     """
     _one_of("start", start, STARTS)
-    _one_of("loss", loss, LOSSES)
+    _one_of("loss", loss, tuple(COSTS))
     device, notes = circuit_form(device)
     many = [waves] if hasattr(waves, "sha256") else list(waves)
     notes |= _origins(many)
@@ -122,11 +125,12 @@ def _solved(
     problem = Problem(search, parts[0] if len(parts) == 1 else Joint(parts), loss)
     result = problem.solve(most, start, seed)
     device = search.at(point(result.params))
-    more, _ = problem.measured.account(device)
-    if more.get("events") != more.get("events_model"):
+    counts = [(more.get("events", 0), more.get("events_model", 0)) for more, _ in (x.account(device) for x in parts)]
+    if any(data != model for data, model in counts):
+        data, model = map(sum, zip(*counts))
         raise Astray(
-            f"{type(device).__name__}: the nearest model spikes or switches {more['events_model']} times, the data "
-            f"{more['events']} (reduced chi^2 {result.redchi:.3g}); start nearer, or vary other parameters"
+            f"{type(device).__name__}: the nearest model spikes or switches {model} times, the data "
+            f"{data} (reduced chi^2 {result.redchi:.3g}); start nearer, or vary other parameters"
         )
     return problem, result
 
@@ -160,10 +164,10 @@ def _card(problem: Problem, result: Any, waves: list[Data], notes: dict[str, str
     device = search.at(x)
     more, traces = problem.measured.account(device)
     at_bound = search.at_bound(device)
-    weight = _weights(problem.loss, result.residual)
     runs, many = read_runs(result.residual[: traces["residual"].size]), result.residual.size
-    chi = float(np.sum((weight * result.residual) ** 2) / max(np.sum(weight**2) - x.size, 1))
-    belief = believe(weight[:, None] * problem.jacobian(result.params), search.names, at_bound)
+    judged = result.residual if "events" in traces else result.residual[: problem.measured.samples]
+    chi = _misfit(problem.loss, judged, x.size)
+    belief = believe(problem.jacobian(result.params), search.names, at_bound)
     wider = widened(chi, runs.alike, problem.measured.trust)
     units = search._replace(device=device).units
     errors = dict(zip(search.names, wider * belief.errors() * units))
@@ -176,7 +180,7 @@ def _card(problem: Problem, result: Any, waves: list[Data], notes: dict[str, str
         success=bool(result.success), chi_square=float(result.chisqr), reduced_chi_square=chi,
         samples=many, evaluations=problem.simulations, aic=float(result.aic), bic=float(result.bic),
         correlation_of_residuals=runs.correlation, chance_of_runs=runs.chance, samples_alike=runs.alike,
-        reduced_by=problem.loss,
+        cost=float(np.sum(COSTS[problem.loss](judged**2))), loss=problem.loss,
     )  # fmt: skip
     statistics |= more | mismatch(result.residual, more, traces)
     notes |= _words(statistics, runs, wider, chi, profiles, search, belief)
@@ -206,14 +210,16 @@ def _words(statistics, runs, wider, chi, profiles, search, belief: Belief) -> di
     return found | ({"misses": statistics.pop("misses")} if "misses" in statistics else {})
 
 
-def _weights(loss: str, residuals: np.ndarray) -> np.ndarray:
-    """Root of what each residual weighs at the minimum: the slope of the loss by the square, (residuals,)."""
+def _misfit(loss: str, residuals: np.ndarray, k: int) -> float:
+    """Reduced chi square; for another loss than squares, Huber's proposal for the variance of its minimum [1]."""
     z = residuals**2
-    slope = dict(
-        linear=np.ones_like(z), soft_l1=(1 + z) ** -0.5, cauchy=1 / (1 + z),
-        huber=np.where(z <= 1, 1.0, np.maximum(z, 1) ** -0.5),
-    )  # fmt: skip
-    return np.sqrt(slope[loss])
+    pull, slope = dict(
+        linear=(z, np.ones_like(z)),
+        soft_l1=(z / (1 + z), (1 + z) ** -1.5),
+        huber=(np.minimum(z, 1), z <= 1),
+        cauchy=(z / (1 + z) ** 2, (1 - z) / (1 + z) ** 2),
+    )[loss]
+    return float(np.sum(pull) / max(z.size - k, 1) / max(np.mean(slope), 0.05) ** 2)
 
 
 def _ends(search: Search, x: np.ndarray, k: int, ends: list[float]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from cosim.calibration.diagnosis import read_runs
 from cosim.calibration.parameters import Search
 from cosim.calibration.problem import Problem, point
 from cosim.calibration.residuals import Measurement
-from cosim.calibration.uncertainty import believe
+from cosim.calibration.uncertainty import believe, widened
 from cosim.errors import FitError
 
 
@@ -153,4 +153,4 @@ def _noise(table: np.ndarray, trust: float) -> tuple[float, int, float]:
     """Sum of squares, degrees of freedom, and how much larger errors are than from noise alone, as in `fit`."""
     residuals = table[:, -1]
     squares, free = float(np.sum(residuals**2)), max(residuals.size - table.shape[1] + 1, 1)
-    return squares, free, (max(squares / free * read_runs(residuals).alike, 1) + trust) ** 0.5
+    return squares, free, widened(squares / free, read_runs(residuals).alike, trust)

@@ -44,6 +44,11 @@ class Hysteresis:
         self.i_noise = np.hypot(noise(self.time, self.i), doubt)
         self.trust = float(np.sum((doubt / self.i_noise) ** 2))
 
+    @property
+    def samples(self) -> int:
+        """How many residuals are of samples."""
+        return self.time.size
+
     def residuals(self, cell: VCM, blur: float = 0.0) -> np.ndarray:
         """Current in phase and switching times, each over its noise, (lanes, samples + switchings + 1)."""
         i, switches = self._simulate(cell)

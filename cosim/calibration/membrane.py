@@ -43,6 +43,11 @@ class Membrane:
         self.trust = self.v.size * (self.v_trust / self.v_noise) ** 2
         self.t_noise = self._spike_noise(waves)
 
+    @property
+    def samples(self) -> int:
+        """How many residuals are of samples."""
+        return self.time.size
+
     def residuals(self, neuron: Neuron, blur: float = 0.0) -> np.ndarray:
         """Voltage in phase and spike times, each over its noise, (lanes, samples + spikes + 1)."""
         trace = self._simulate(neuron, bool(blur))

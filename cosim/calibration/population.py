@@ -293,7 +293,8 @@ def _told(names: np.ndarray, law: Normals, devices: int) -> str:
     size, seen = np.diag(law.between), devices * np.diag(law.covariance)
     rows = zip(names, np.sqrt(size), seen / np.sqrt(2 * (devices - 1) * np.maximum(size, 1e-300)))
     sizes = ", ".join(f"{name} {100 * x:.2g} +- {100 * min(error, 10):.2g} %" for name, x, error in rows)
-    return f"between {devices} devices, beyond what the fits leave open (of the value, or of the default): {sizes}"
+    few = "; so few devices do not tell how these go together" if devices <= len(names) else ""
+    return f"between {devices} devices, beyond what the fits leave open (of the value, or of the default): {sizes}{few}"
 
 
 def _listed(numbers) -> str:

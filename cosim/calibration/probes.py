@@ -2,7 +2,7 @@
 
 What a stimulus would say is known before anything is measured: the form's own Jacobian under it. Of all candidates
 those are taken, one after the other, that shrink the volume of what the parameters may still be the most (D-optimal
-[1]). Information is counted as `fit` counts it: what a simulator's tolerance leaves open is alike in all samples, so
+[1]). Information is counted more strictly than `fit` does: a simulator's error is taken for alike in all samples, so
 that more samples of the same kind say nothing new.
 
 Source:

@@ -26,6 +26,15 @@ POPULATION, GENERATIONS = 8, 40
 """Of the differential evolution: candidates for each parameter, and how often they are renewed at most."""
 
 
+COSTS = {
+    "linear": lambda z: z,
+    "soft_l1": lambda z: 2 * (np.sqrt(1 + z) - 1),
+    "huber": lambda z: np.where(z <= 1, z, 2 * np.sqrt(z) - 1),
+    "cauchy": np.log1p,
+}
+"""What a squared residual costs, by the name of the loss."""
+
+
 class Astray(FitError):
     """A search that ended elsewhere; from nearer it might not have."""
 
@@ -72,12 +81,13 @@ class Problem:
         return (np.where(jumps[:, None], calm, high - low) / widths[:, None]).T
 
     def costs(self, points: np.ndarray, blur: float = BLURS[0]) -> np.ndarray:
-        """Sums of squares of many candidates, (lanes, k); infinite where there is no waveform, (lanes,)."""
+        """Costs of many candidates, (lanes, k); infinite where there is no waveform, (lanes,)."""
         found = []
         for some in np.array_split(points, max(1, -(-len(points) // LANES))):
             self.simulations += 1
             with np.errstate(all="ignore"):
-                found.append(np.sum(self.measured.residuals(self.search.at(some), blur) ** 2, axis=1))
+                residuals = self.measured.residuals(self.search.at(some), blur)
+                found.append(np.sum(COSTS[self.loss](residuals**2), axis=1))
         return np.where(np.isfinite(found := np.concatenate(found)), found, np.inf)
 
     def solve(self, most: int, start: str = "local", seed: int = 0) -> Any:
@@ -111,11 +121,11 @@ class Problem:
         return parameters
 
     def constrained(self, k: int, value: float, x: np.ndarray, most: int = 12) -> tuple[np.ndarray, float]:
-        """The best point near x with one coordinate held, (k,), and its sum of squares."""
+        """The best point near x with one coordinate held, (k,), and its cost."""
         parameters = self.parameters(x)
         parameters[self.search.names[k]].set(value=value, vary=False)
         if len(x) == 1:
-            return point(parameters), float(np.sum(self.residuals(parameters) ** 2))
+            return point(parameters), float(np.sum(COSTS[self.loss](self.residuals(parameters) ** 2)))
         result = self._minimize(parameters, 0.0, most, 1e-5)
         return point(result.params), 2 * float(result.cost)
 

@@ -64,14 +64,14 @@ def rank(cards: Mapping[str, Card]) -> Ranking:
     if len(cards) < 2:
         raise ValueError("rank compares forms; give two cards or more, by name")
     data = {tuple(datum.sha256 for datum in card.data) for card in cards.values()}
-    samples = {card.statistics["samples"] for card in cards.values()}
+    samples = {(card.statistics["samples"], card.statistics["loss"]) for card in cards.values()}
     if len(data) > 1 or len(samples) > 1:
         raise ValueError("rank compares fits of the same data, these cards were fitted to different ones")
-    best = min(cards.values(), key=lambda card: card.statistics["chi_square"])
+    best = min(cards.values(), key=lambda card: card.statistics["cost"])
     worth = best.statistics["samples"] / best.statistics["samples_alike"]
 
     def scores(card: Card) -> tuple[float, float]:
-        bad = worth * math.log(max(card.statistics["chi_square"], 1e-300) / card.statistics["samples"])
+        bad = worth * math.log(max(card.statistics["cost"], 1e-300) / card.statistics["samples"])
         k = len(card.varied)
         return bad + 2 * k, bad + k * math.log(worth)
 

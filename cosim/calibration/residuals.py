@@ -29,6 +29,10 @@ class Measurement(Protocol):
 
     trust: float
 
+    @property
+    def samples(self) -> int:
+        """How many residuals are of samples; they come first, those of events behind them."""
+
     def residuals(self, device: Device, blur: float = 0.0) -> np.ndarray:
         """Differences over their standard deviations, one row for each lane, (lanes, residuals).
 
@@ -52,9 +56,15 @@ class Joint:
         self.parts = sorted(parts, key=lambda part: isinstance(part, Waits))
         self.trust = sum(part.trust for part in parts)
 
+    @property
+    def samples(self) -> int:
+        """Of all parts."""
+        return sum(part.samples for part in self.parts)
+
     def residuals(self, device: Device, blur: float = 0.0) -> np.ndarray:
-        """Those of all, one after the other, (lanes, residuals)."""
-        return np.concatenate([part.residuals(device, blur) for part in self.parts], axis=1)
+        """Those of all samples, one part after the other, and behind them those of all events, (lanes, residuals)."""
+        each = [(part.residuals(device, blur), part.samples) for part in self.parts]
+        return np.concatenate([x[:, :n] for x, n in each] + [x[:, n:] for x, n in each], axis=1)
 
     def account(self, device: Device) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Statistics: events added up, words joined, sizes as root mean squares; traces one after the other.

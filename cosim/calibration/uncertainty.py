@@ -173,4 +173,4 @@ def _walk(problem, x, best, k, way, goal) -> tuple[float, bool]:
         else:
             part = (goal - near[1]) / (far[1] - near[1])
             step = near[0] + (far[0] - near[0]) * min(max(part, 0.05), 0.95)
-    return at, True
+    return at, far is not None

@@ -50,6 +50,11 @@ class Waits:
         """How long each lane takes at each point [s], (lanes, points); infinite only where nothing was seen."""
         raise TypeError(f"{type(self).__name__} has no simulation")
 
+    @property
+    def samples(self) -> int:
+        """How many residuals are of samples."""
+        return self.x.size
+
     def residuals(self, device: Device, blur: float = 0.0) -> np.ndarray:
         """Times apart in the logarithm over their noise, with `blur` at least this, (lanes, points)."""
         z = np.log(self.times(device) / self.t) / np.hypot(self.w_noise, blur)

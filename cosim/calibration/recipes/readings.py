@@ -105,7 +105,7 @@ def _train(table: Table, order: Order) -> tuple[np.ndarray, np.ndarray, str]:
         sides = [find(table, order, role, "") if role in order.columns or role in numbers else first[role][role]
                  for role in ("up", "down")]  # fmt: skip
         x = [table.columns[side] for side in sides]
-        x = [values[np.isfinite(values)] for values in x]
+        x = [values[: np.flatnonzero(np.isfinite(values)).max(initial=-1) + 1] for values in x]  # unequal lengths
         said = f"{table.origin}: readings after up pulses are column {sides[0]}, behind them those after down pulses"
         return np.concatenate(x), np.arange(x[0].size + x[1].size) < x[0].size, f"{said}, column {sides[1]}"
     g = find(table, order, "g", "S", CONDUCTANCE)

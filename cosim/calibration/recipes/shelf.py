@@ -98,8 +98,11 @@ def calibrate(
     found = way.run(way, order)
     ranking, preferred = None, next(iter(found.cards))
     if len(found.cards) > 1 and all("chi_square" in card.statistics for card in found.cards.values()):
-        ranking = rank(found.cards)
-        preferred = ranking.preferred
+        try:
+            ranking = rank(found.cards)
+            preferred = ranking.preferred
+        except ValueError as error:
+            found = found._replace(remarks=(*found.remarks, f"forms are not ranked: {error}"))
     title = f"{way.title}, {', '.join(one.name for one in found.data)}"
     return Calibration(
         recipe, title, found.cards, preferred, ranking, found.failures, found.waves, found.data, found.remarks

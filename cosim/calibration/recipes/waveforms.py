@@ -127,8 +127,10 @@ def _fitted(device: Device, order: Order, data: list, far: bool, free: tuple[str
     vary = usual if order.vary is None else [name for name in order.vary if name in specs]
     options = dict(order.options) | {"vary": vary} | ({"start": "multistart"} if far else {})
     if order.population:
-        known = {name: x for name, x in options.items() if name in (*POPULATION, "vary")}
-        return fit_population(device, data, shared=order.shared, **known)
+        lost = sorted(set(options) - {*POPULATION, "vary"})
+        if lost:
+            raise TypeError(f"a population is fitted without {', '.join(lost)}; it takes {', '.join(POPULATION)}")
+        return fit_population(device, data, shared=order.shared, **options)
     if "profiles" in options:
         options["profiles"] = [name for name in options["profiles"] if name in specs]
     return fit(device, data if len(data) > 1 else data[0], **options)
