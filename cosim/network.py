@@ -17,8 +17,9 @@ from torch import nn
 
 from cosim import neurons
 from cosim.card import Card
-from cosim.crossbar import Crossbar, Levels
+from cosim.crossbar import Crossbar, Levels, Nonideal
 from cosim.device import Device
+from cosim.devices import LevelSpread
 from cosim.kernels.frames import fine
 from cosim.neurons import Neuron, State
 
@@ -47,13 +48,31 @@ class Layer(nn.Module):
     def __init__(self, inputs: int, size: int, neuron: Neuron, recurrent: bool, **crossbar):
         super().__init__()
         self.inputs, self.size, self.neuron, self.recurrent = inputs, size, neuron, recurrent
-        self.crossbar = Crossbar(inputs + size * recurrent, size, **crossbar)
+        self.crossbar = Crossbar(inputs + size * recurrent, size, **_FIRST, **crossbar)
         own = self.crossbar.weight.data[:, inputs:]
         own.sub_(_FIRST["shift"]).mul_(min(1.0, (_QUIET / size) ** 0.5))
 
-    def rows(self, below: torch.Tensor, state: State) -> torch.Tensor:
-        """What drives the word lines: 0 or 1, (batch, row)."""
-        return torch.cat([below, state.z], -1) if self.recurrent else below
+    def through(
+        self, below: torch.Tensor, frame: "Frame", weight: torch.Tensor, dice: torch.Generator | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Spikes, and voltages at the frames' ends [V], of a whole stimulus; each (time, batch, neuron).
+
+        Args:
+            below: what drives the rows from below, (time, batch, row).
+            frame: what one frame does; if it has a `sequence`, that does all of them where no spike comes back.
+            weight: from `Crossbar.drawn`, (neuron, row).
+            dice: of the reads.
+        """
+        fed = self.crossbar.currents(below, weight[:, : self.inputs], dice)
+        sequence = getattr(frame, "sequence", None)
+        if sequence and not self.recurrent:
+            return sequence(fed)
+        state, own, seen = self.neuron.rest(fed.shape[1:]), weight[:, self.inputs :], []
+        for i_in in fed:
+            back = self.crossbar.currents(state.z, own, dice) if self.recurrent else 0.0
+            state = frame(self.neuron.tick(state), i_in + back)
+            seen.append(state)
+        return torch.stack([state.z for state in seen]), torch.stack([state.v for state in seen])
 
     def each(self) -> list[Neuron]:
         """Every neuron as a device of its own, in order.
@@ -92,46 +111,65 @@ class Network(nn.Module):
 
     Args:
         sizes: inputs, neurons of each hidden layer, outputs.
-        neuron: a neuron device or its card; taken in its clocked form.
-        synapse: a memristive cell (with `conductance`), its card, or the levels themselves.
+        neuron: a neuron device or its card, taken in its clocked form; or one for each hidden layer.
+        synapse: a memristive cell (with `conductance`), its card, that of measured levels, or the levels themselves.
         levels: signed conductance levels of a weight; None for no rounding.
-        recurrent: whether hidden layers feed themselves.
-        unit: synaptic current [A] of a weight of one.
+        recurrent: whether hidden layers feed themselves; or one answer for each.
+        unit: synaptic current [A] of a weight of one; or one for each hidden layer.
+        counted: the outputs are the spikes of the last hidden layer, one neuron an output: the readout is no more
+            than a wire from each to its own output, and is not trained.
         t_frame: length of a frame [s].
         seed: of the first weights, of the stochastic rounding, and of the neurons drawn.
         spread: draw each neuron by itself, as different as those that the neuron's card was fitted to: those of
-            hidden layer k are `neuron.draw(size, (seed, k))`. Synapses are all the same.
+            hidden layer k are `neuron.draw(size, (seed, k))`. Synapses are all the same; see `nonideal`.
 
     Raises:
         TypeError: if neuron and synapse are not what they should be.
-        ValueError: for fewer than three sizes, or one that is not positive, or spread of a neuron without a card.
+        ValueError: for fewer than three sizes, or one that is not positive, for another number of neurons, answers or
+            units than hidden layers, for spread of a neuron without a card, or counted outputs without a neuron each.
         CardError: for spread of a card that does not know how neurons differ.
     """
 
-    def __init__(self, sizes: Sequence[int], neuron: Neuron | Card, synapse: Device | Card | Levels, *,
-                 levels: int | None = 7, recurrent: bool = True, unit: float = 3e-9, t_frame: float = 1e-3,
-                 seed: int = 0, spread: bool = False):  # fmt: skip
+    def __init__(self, sizes: Sequence[int], neuron: Neuron | Card | Sequence[Neuron | Card],
+                 synapse: Device | Card | Levels, *, levels: int | None = 7,
+                 recurrent: bool | Sequence[bool] = True, unit: float | Sequence[float] = 3e-9,
+                 counted: bool = False, t_frame: float = 1e-3, seed: int = 0, spread: bool = False):  # fmt: skip
         super().__init__()
         if len(sizes) < 3 or min(sizes) < 1:
             raise ValueError(f"sizes are inputs, hidden layers, outputs, each at least 1; got {list(sizes)}")
-        if spread and not isinstance(neuron, Card):
-            raise ValueError(f"spread needs the card of several {type(neuron).__name__}, as fit_population makes it")
-        card, (neuron, synapse) = neuron, (x.device if isinstance(x, Card) else x for x in (neuron, synapse))
-        given = isinstance(synapse, Levels)
-        if not (isinstance(neuron, Neuron) and (given or hasattr(synapse, "conductance"))):
-            raise TypeError(
-                "need a neuron and a synapse that has a conductance, or their cards; "
-                f"got neuron={type(neuron).__name__}, synapse={type(synapse).__name__}"
-            )
+        if counted and sizes[-1] != sizes[-2]:
+            raise ValueError(f"counted outputs need a neuron each: {sizes[-1]} outputs, {sizes[-2]} in the last layer")
         self.sizes, self.t_frame, self.generator = tuple(sizes), t_frame, torch.Generator().manual_seed(seed)
-        common = dict(levels=synapse if given else Levels.of(synapse, levels), generator=self.generator)
-        each = [card.draw(n, (seed, k)) if spread else neuron for k, n in enumerate(sizes[1:-1])]
-        self.layers = nn.ModuleList(
-            Layer(m, n, device.clocked(), recurrent, unit=unit, **_FIRST, **common)
-            for m, n, device in zip(sizes[:-2], sizes[1:-1], each)
+        hidden, self.counted = list(zip(sizes[:-2], sizes[1:-1])), counted
+        common = dict(levels=_levels(synapse, levels), generator=self.generator)
+        each = zip(
+            *(_apiece(name, x, len(hidden)) for name, x in dict(neuron=neuron, recurrent=recurrent, unit=unit).items())
         )
-        self.readout = Crossbar(sizes[-2], sizes[-1], unit=1.0, spread=sizes[-2] ** -0.5, **common)
+        self.layers = nn.ModuleList(
+            Layer(m, n, _drawn(device, n, (seed, k) if spread else None), own, unit=unit, place=k, **common)
+            for k, ((m, n), (device, own, unit)) in enumerate(zip(hidden, each))
+        )
+        self.readout = Crossbar(*sizes[-2:], unit=1.0, spread=sizes[-2] ** -0.5, place=len(hidden), **common)
         self.offset = nn.Parameter(torch.zeros(sizes[-1], dtype=torch.float64))
+        if counted:
+            self.readout.weight.data.copy_(torch.eye(sizes[-1]))
+            self.readout.weight.requires_grad_(False)
+            self.offset.requires_grad_(False)
+
+    @property
+    def crossbars(self) -> list[Crossbar]:
+        """All of them, the readout's last."""
+        return [*(layer.crossbar for layer in self.layers), self.readout]
+
+    @property
+    def nonideal(self) -> Nonideal | None:
+        """What its arrays do that ideal ones do not; set it at any time, to None for ideal ones."""
+        return self.readout.nonideal
+
+    @nonideal.setter
+    def nonideal(self, found: Nonideal | None) -> None:
+        for crossbar in self.crossbars:
+            crossbar.nonideal = found
 
     def forward(self, inputs: torch.Tensor, frames: Sequence[Frame] | None = None, *, drawn: bool = False) -> Trace:
         """Run a stimulus through the network.
@@ -139,7 +177,8 @@ class Network(nn.Module):
         Args:
             inputs: 0 or 1, (time, batch, channel).
             frames: what one frame does to each layer; by default the fine grid without gradients.
-            drawn: round the weights stochastically, as in training, instead of to the nearest level.
+            drawn: round the weights stochastically and write the cells anew, as in training, instead of to the
+                nearest level of the chip that is judged.
 
         Raises:
             ValueError: if the stimulus has not (time, batch, channel) axes with as many channels as inputs,
@@ -149,17 +188,16 @@ class Network(nn.Module):
         inputs = inputs.to(self.readout.weight.dtype)
         frames = frames or self.fine(inputs.shape[1])
         generator = self.generator if drawn else None
-        weights = [layer.crossbar.drawn(generator) for layer in self.layers]
-        states = [layer.neuron.rest((inputs.shape[1], layer.size)) for layer in self.layers]
-        history = []
-        for below in inputs:
-            rows = [layer.rows(x, s) for layer, x, s in zip(self.layers, [below, *(s.z for s in states)], states)]
-            states = [
-                frame(layer.neuron.tick(state), row @ weight.T)
-                for frame, layer, state, row, weight in zip(frames, self.layers, states, rows, weights)
-            ]
-            history.append(states)
-        return self._trace(history, self.readout.drawn(generator))
+        dice = generator or (self.nonideal and self.nonideal.dice())
+        *weights, readout = [crossbar.drawn(generator) for crossbar in self.crossbars]
+        below, spikes, voltages = inputs, [], []
+        for layer, frame, weight in zip(self.layers, frames, weights, strict=True):
+            z, v = layer.through(below, frame, weight, dice)
+            below = torch.cat([torch.zeros_like(z[:1]), z[:-1]])  # a spike drives its rows in the next frame
+            spikes.append(z)
+            voltages.append(v)
+        outputs = self.readout.currents(spikes[-1], readout, dice) + self.offset
+        return Trace(outputs, tuple(spikes), tuple(voltages))
 
     def fine(self, batch: int, *, steps: int = 1000, parts: int = 1, backend: str = "auto") -> list[Frame]:
         """The fine simulation of each layer without gradients: a whole frame, or one of so many equal parts."""
@@ -169,14 +207,16 @@ class Network(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write weights, neurons and levels to a file that `torch.load` can read; all of it or nothing."""
-        first, path = self.layers[0], Path(path)
+        path = Path(path)
         content = {
             "sizes": list(self.sizes),
             "neurons": [_device(layer.neuron) for layer in self.layers],
             "levels": dict(vars(self.readout.levels)),
-            "recurrent": first.recurrent,
-            "unit": float(first.crossbar.unit),
+            "recurrent": [layer.recurrent for layer in self.layers],
+            "unit": [float(layer.crossbar.unit) for layer in self.layers],
+            "counted": self.counted,
             "t_frame": float(self.t_frame),
+            "nonideal": self.nonideal and self.nonideal.as_dict(),
             "state": dict(self.state_dict()),
         }
         part = path.with_name(path.name + ".part")
@@ -201,17 +241,16 @@ class Network(nn.Module):
             raise ValueError(f"{path} is damaged, or of another version than {SCHEMA!r}; take a copy or train again")
         content = dict(held["content"])
         devices = [getattr(neurons, kind)(**fields) for kind, fields in content.pop("neurons")]
-        state, levels = content.pop("state"), Levels(**content.pop("levels"))
-        network = cls(neuron=devices[0], synapse=levels, **content)
-        for layer, device in zip(network.layers, devices):
-            layer.neuron = device
+        state, levels, nonideal = content.pop("state"), Levels(**content.pop("levels")), content.pop("nonideal", None)
+        network = cls(neuron=devices, synapse=levels, **content)
+        for crossbar, name in zip(
+            network.crossbars, [*(f"layers.{k}.crossbar" for k in range(len(devices))), "readout"]
+        ):
+            if f"{name}.held" in state:
+                crossbar.hold(state[f"{name}.held"])
         network.load_state_dict(state)
+        network.nonideal = nonideal and Nonideal.of_dict(nonideal)
         return network
-
-    def _trace(self, history, readout):
-        spikes = tuple(torch.stack([states[k].z for states in history]) for k in range(len(self.layers)))
-        voltages = tuple(torch.stack([states[k].v for states in history]) for k in range(len(self.layers)))
-        return Trace(spikes[-1] @ readout.T + self.offset, spikes, voltages)
 
     def _check(self, inputs):
         if inputs.ndim != 3 or inputs.shape[-1] != self.sizes[0] or len(inputs) == 0:
@@ -220,6 +259,37 @@ class Network(nn.Module):
             )
         if not bool(torch.isfinite(inputs).all()):
             raise ValueError("stimulus must be finite; it holds NaN or infinity")
+
+
+def _levels(synapse: Device | Card | Levels, count: int | None) -> Levels:
+    """Levels of a cell, as they were measured, or as they are given."""
+    synapse = synapse.device if isinstance(synapse, Card) else synapse
+    if isinstance(synapse, Levels):
+        return synapse
+    if isinstance(synapse, LevelSpread):
+        return Levels.measured(synapse, count)
+    if not hasattr(synapse, "conductance"):
+        raise TypeError(f"a synapse is a cell that has a conductance, its card or levels; got {type(synapse).__name__}")
+    return Levels.of(synapse, count)
+
+
+def _drawn(neuron: Neuron | Card, size: int, seed: tuple[int, int] | None) -> Neuron:
+    """A population in its clocked form, all alike or drawn."""
+    device = neuron.device if isinstance(neuron, Card) else neuron
+    if not isinstance(device, Neuron):
+        raise TypeError(f"a layer needs a neuron, or its card; got {type(device).__name__}")
+    if seed and not isinstance(neuron, Card):
+        raise ValueError(f"spread needs the card of several {type(neuron).__name__}, as fit_population makes it")
+    return (neuron.draw(size, seed) if seed else device).clocked()
+
+
+def _apiece(name: str, given: Any, count: int) -> list[Any]:
+    """One for each hidden layer."""
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        return [given] * count
+    if len(given) != count:
+        raise ValueError(f"{name}: one for all hidden layers, or one for each of {count}; got {len(given)}")
+    return list(given)
 
 
 def _device(neuron: Neuron) -> list[Any]:

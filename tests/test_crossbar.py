@@ -124,7 +124,7 @@ def test_even_or_too_few_levels(count):
 
 def test_levels_beyond_the_cell():
     with pytest.raises(ValueError, match=r"63 levels 2e-05 S apart reach 0.000635 S, the cell ends at 0.00061"):
-        Levels.of(CELL, 63)
+        Levels.of(CELL, 63, GAP)
 
 
 # The crossbar ----------------------------------------------------------------------------------------------------

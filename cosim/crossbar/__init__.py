@@ -2,8 +2,23 @@
 
 from cosim.crossbar.bias import settle
 from cosim.crossbar.crossbar import Crossbar
-from cosim.crossbar.levels import Levels
+from cosim.crossbar.levels import Levels, signed
 from cosim.crossbar.nodal import Nodes, Plan, Reading, plan, read, solve, transfer
+from cosim.crossbar.nonideal import Nonideal
 from cosim.crossbar.wires import Wires
 
-__all__ = ["Crossbar", "Levels", "Nodes", "Plan", "Reading", "Wires", "plan", "read", "settle", "solve", "transfer"]
+__all__ = [
+    "Crossbar",
+    "Levels",
+    "Nodes",
+    "Nonideal",
+    "Plan",
+    "Reading",
+    "Wires",
+    "plan",
+    "read",
+    "settle",
+    "signed",
+    "solve",
+    "transfer",
+]

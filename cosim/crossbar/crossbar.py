@@ -5,9 +5,10 @@ outputs are the column currents held at virtual ground; `gain` mirrors them down
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cosim.crossbar.levels import Levels, scale
+from cosim.crossbar.nonideal import Nonideal
 
 
 class Crossbar(nn.Module):
@@ -21,14 +22,23 @@ class Crossbar(nn.Module):
         generator: draws the first weights.
         spread: half-width of the first weights' uniform distribution.
         shift: its centre.
+        place: number of this array on the chip.
+
+    Attributes:
+        nonideal: what the array does that an ideal one does not; None for nothing.
+        held: cells [S] that were measured or programmed and stand for the weights, (2, output, input), or None.
     """
 
+    held: Tensor | None
+
     def __init__(self, inputs: int, outputs: int, levels: Levels, unit: float, generator: torch.Generator,
-                 spread: float, shift: float = 0.0):  # fmt: skip
+                 spread: float, shift: float = 0.0, place: int = 0):  # fmt: skip
         super().__init__()
-        self.levels, self.unit = levels, unit
+        self.levels, self.unit, self.place = levels, unit, place
+        self.nonideal: Nonideal | None = None
         first = torch.rand((outputs, inputs), generator=generator, dtype=torch.float64)
         self.weight = nn.Parameter(shift + spread * (2 * first - 1))
+        self.register_buffer("held", None)
 
     @property
     def step(self) -> float:
@@ -40,11 +50,47 @@ class Crossbar(nn.Module):
         """Neuron current over column current: the mirror's ratio."""
         return self.step / (self.levels.gap * self.levels.v_read)
 
-    def drawn(self, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Weights as they conduct [A per driven input], (output, input); see `Levels.round`."""
-        return self.levels.round(self.weight, generator) * self.step
+    def hold(self, cells: Tensor) -> None:
+        """Let these cells [S] stand for the weights, which are trained no more; (2, output, input), positive first.
 
-    def conductances(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positive and negative cells [S] at the nearest level, each (output, input)."""
+        Raises:
+            ValueError: for another shape, or conductances that are negative or not finite.
+        """
+        cells = torch.as_tensor(cells, dtype=torch.float64)
+        if cells.shape != (2, *self.weight.shape):
+            raise ValueError(f"cells must be {(2, *self.weight.shape)}: positive, negative; got {tuple(cells.shape)}")
+        if not (cells.isfinite() & (cells >= 0)).all():
+            raise ValueError("conductances must be finite and zero or more; repair the measurement first")
+        self.held = cells.detach().clone()
+        self.weight.requires_grad_(False)
+
+    def drawn(self, generator: torch.Generator | None = None) -> Tensor:
+        """Weights as they conduct [A per driven input], (output, input); see `Levels.round`."""
+        steps = self.levels.round(self.weight, generator)
+        if self.nonideal is None and self.held is None:
+            return steps * self.step
+        return self._matrix(*self._cells(steps, generator)) * (self.levels.v_read * self.gain)
+
+    def conductances(self) -> tuple[Tensor, Tensor]:
+        """Positive and negative cells [S], each (output, input): at the nearest level, or where they landed."""
         with torch.no_grad():
-            return self.levels.pair(self.levels.round(self.weight))
+            return self._cells(self.levels.round(self.weight), None)
+
+    def currents(self, rows: Tensor, weight: Tensor, generator: torch.Generator) -> Tensor:
+        """What flows out [A] for rows of 0 and 1, (..., row), through weights from `drawn`; (..., output)."""
+        flow = rows @ weight.T
+        if self.nonideal is None or not self.nonideal.noise:
+            return flow
+        return flow + self.levels.v_read * self.gain * self.nonideal.jitter(rows, flow.shape, generator)
+
+    def _cells(self, steps, generator):
+        pair = self.levels.pair(steps)
+        if self.held is not None:
+            return self.held[0], self.held[1]
+        if self.nonideal is None:
+            return pair
+        plus, minus = self.nonideal.cells(self.levels, torch.stack(pair), self.place, generator)
+        return plus, minus
+
+    def _matrix(self, plus, minus):
+        return plus - minus if self.nonideal is None else self.nonideal.matrix(plus, minus)
