@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cosim import events
-from cosim.deck import conductances, drive, export, replay
+from cosim.deck import conductances, drive, export, hidden, replay, skeleton
 from cosim.errors import NetlistError, SimulationError
 from cosim.netlist import Netlist
 from cosim.network import Network
@@ -68,7 +68,8 @@ def cosimulate(
     if transfer != "clocked" and (transfer != "event" or whole or driven is not None):
         raise ValueError(f"transfer {transfer!r}: it is 'clocked', or 'event' by parts and running free")
     begin, t_frame, v_read = time.perf_counter(), network.t_frame, network.readout.levels.v_read
-    deck = drive(deck or export(network), only(network, inputs), v_read, t_frame)
+    own = not (deck or whole)  # then most of the text need be neither written nor read
+    deck = drive(deck or (skeleton if own else export)(network), only(network, inputs), v_read, t_frame)
     if driven is not None:
         _same_run(network, inputs, driven)
     stop, given = (len(inputs) + 1) * t_frame, dict(options=options or {}, timeout=timeout, progress=progress)
@@ -76,26 +77,26 @@ def cosimulate(
         deck = _replayed(network, deck, driven, v_read) if driven is not None else deck
         waves = simulate(deck, stop=stop, step=STEP, save=_signals(network), **given)
         return _recorded(network, deck, waves, len(inputs), begin)
-    first, parts = driven or guess or observe(network, inputs), cut(deck)
+    first, parts = driven or guess or observe(network, inputs), cut(deck, hidden(network) if own else ())
     if [one.name for one in parts.neurons] != neuron_names(network):
         sizes = ", ".join(str(len(layer)) for layer in parts.layers)
         raise NetlistError(f"{deck.name} has layers of {sizes} neurons, the network is {network.sizes}; export it anew")
     with contextlib.nullcontext(run) if run else Spice(**given) as spice:
         return _by_parts(
-            network, deck, parts, inputs, first, driven, transfer, lambda x, step=STEP: spice(x, stop, step), begin
+            network, parts, inputs, first, driven, transfer, lambda x, step=STEP: spice(x, stop, step), begin
         )
 
 
-def _by_parts(network, deck, parts, inputs, first, driven, transfer, run, begin) -> Recording:
+def _by_parts(network, parts, inputs, first, driven, transfer, run, begin) -> Recording:
     if transfer == "event":
-        return _asynchronous(network, deck, parts, inputs.double().numpy(), first, run, begin)
+        return _asynchronous(network, parts, inputs.double().numpy(), first, run, begin)
     spikes, waves, rounds = relax(
         parts, inputs.double().numpy(), first.spikes, network.t_frame, run, free=driven is None
     )
     rows = first.spikes if driven is not None else spikes
     amplifiers = parts.amplifiers(rows[:, -network.layers[-1].size :], network.t_frame)
-    (readout,) = run([amplifiers], network.t_frame / 10)  # resistors alone: nothing to integrate
-    return _joined(network, deck, parts, waves, readout, inputs, rows, rounds, begin)
+    (readout,) = run([amplifiers], network.t_frame)  # resistors alone: nothing to integrate
+    return _joined(network, parts, waves, readout, inputs, rows, rounds, begin)
 
 
 class Spice:
@@ -175,7 +176,7 @@ def _replayed(network: Network, deck: Netlist, driven: Recording, v_read: float)
     return replay(deck, layers, v_read, network.t_frame)
 
 
-def _joined(network, deck, parts, waves, readout, inputs, rows, rounds, begin) -> Recording:
+def _joined(network, parts, waves, readout, inputs, rows, rounds, begin) -> Recording:
     """The parts' waves as if they were one run's."""
     frames, t_frame, names = len(inputs), network.t_frame, neuron_names(network)
     look, middle = looks_at(frames, t_frame) - 1e-9, (np.arange(frames) + 1.5) * t_frame
@@ -205,7 +206,7 @@ def _joined(network, deck, parts, waves, readout, inputs, rows, rounds, begin) -
     )
 
 
-def _asynchronous(network, deck, parts, inputs, first, run, begin) -> Recording:
+def _asynchronous(network, parts, inputs, first, run, begin) -> Recording:
     """Event transfer: the twin's spike times to begin with, then ngspice's. Outputs are those of the deck's cells, each
     row driven for its share of the frame; energy is that of the spike rows alone."""
     frames, t_frame, stop = len(inputs), network.t_frame, (len(inputs) + 1) * network.t_frame
@@ -239,7 +240,9 @@ def _asynchronous(network, deck, parts, inputs, first, run, begin) -> Recording:
 
 def _saturations(network: Network) -> np.ndarray:
     """What 1 V at a neuron's polarization pin stands for [C/m2], (neuron,)."""
-    return np.array([float(one.values.get("p_sat", 0.0)) for layer in network.layers for one in layer.each()])
+    given = ((layer.neuron.values.get("p_sat", 0.0), layer.size) for layer in network.layers)
+    each = [torch.as_tensor(value, dtype=torch.float64).detach().expand(size) for value, size in given]
+    return torch.cat(each).numpy()
 
 
 def _crossings(network, waves, spikes) -> tuple[np.ndarray, ...]:

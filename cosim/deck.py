@@ -39,9 +39,27 @@ def export(network: Network) -> Netlist:
         ExportError: for a neuron without a `.subckt`, or weights that are not finite.
         ValueError: for a parameter with another number of values than there are neurons.
     """
-    if not bool(torch.isfinite(network.offset).all()):
-        raise ExportError("readout: an offset is not finite; train again from an earlier checkpoint")
-    return Netlist("\n".join(_lines(network)) + "\n", name="network")
+    return Netlist("\n".join(_lines(network, True)) + "\n", name="network")
+
+
+def skeleton(network: Network) -> Netlist:
+    """What `export` writes, but for the columns of the hidden layers: they grow with the square of the neurons.
+
+    Raises:
+        ExportError: as in `export`.
+        ValueError: as in `export`.
+    """
+    return Netlist("\n".join(_lines(network, False)) + "\n", name="network")
+
+
+def hidden(network: Network) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Positive and negative cells [S] of the hidden layers, to the bit what would be read from the text of `export`.
+
+    Raises:
+        ExportError: for weights that are not finite.
+    """
+    bars = (_written(layer.crossbar, k) for k, layer in enumerate(network.layers))
+    return [tuple((1 / words.astype(float))[place] for words, place in bar) for bar in bars]
 
 
 def conductances(deck: Netlist) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -127,7 +145,9 @@ def arguments(device: Device) -> str:
     return " ".join(f"{name}={float(value):.12g}" for name, value in values.items())
 
 
-def _lines(network: Network) -> Iterator[str]:
+def _lines(network: Network, whole: bool) -> Iterator[str]:
+    if not bool(torch.isfinite(network.offset).all()):
+        raise ExportError("readout: an offset is not finite; train again from an earlier checkpoint")
     frame = network.t_frame
     yield f"* cosim network {' - '.join(map(str, network.sizes))}, frames of {frame:g} s"
     yield ".options method=gear reltol=1e-4 abstol=1e-16 chgtol=1e-14 vntol=1e-6"
@@ -137,19 +157,20 @@ def _lines(network: Network) -> Iterator[str]:
     below = [f"in{channel}" for channel in range(network.sizes[0])]
     for k, layer in enumerate(network.layers):
         own = [f"row{k}_{n}" for n in range(layer.size)]
-        yield from _layer(layer, k, below + own * layer.recurrent, frame)
+        yield from _layer(layer, k, below + own * layer.recurrent, whole)
         below = own
     yield from _readout(network, len(network.layers), below)
     for stem in sorted({layer.neuron.netlist for layer in network.layers}):
         yield Netlist.load(stem).text.strip()
 
 
-def _layer(layer: Layer, k: int, rows: list[str], frame: float) -> Iterator[str]:
+def _layer(layer: Layer, k: int, rows: list[str], whole: bool) -> Iterator[str]:
     neuron = layer.neuron
     if neuron.netlist not in shipped("netlists", ".cir"):
         raise ExportError(f"layer {k}: {type(neuron).__name__} has no circuit netlists/{neuron.netlist}.cir")
     yield f"* layer {k}: {len(rows)} rows, {layer.size} {neuron.netlist} neurons"
-    yield from _crossbar(layer.crossbar, k, rows)
+    if whole:
+        yield from _crossbar(layer.crossbar, k, rows)
     gain, v_read = layer.crossbar.gain, layer.crossbar.levels.v_read
     for n, one in enumerate(layer.each()):
         yield f"Bcol{k}_{n} 0 col{k}_{n} i = {gain:.12g}*(i(vp{k}_{n})-i(vn{k}_{n}))"
@@ -169,11 +190,17 @@ def _readout(network: Network, k: int, rows: list[str]) -> Iterator[str]:
 
 
 def _crossbar(crossbar: Crossbar, k: int, rows: list[str]) -> Iterator[str]:
-    if not bool(torch.isfinite(crossbar.weight).all()):
-        raise ExportError(f"crossbar {k}: a weight is not finite; train again from an earlier checkpoint")
-    form = column(rows, "%.12g")
-    for sign, cells in zip("pn", crossbar.conductances(), strict=True):
-        for n, ohms in enumerate((1 / cells).tolist()):
+    form = column(rows, "%s")
+    for sign, (words, place) in zip("pn", _written(crossbar, k), strict=True):
+        for n, own in enumerate(place):
             name = f"{sign}{k}_{n}"
             yield f"V{name} {name} 0 dc 0"
-            yield form.replace("@", name) % tuple(ohms)
+            yield form.replace("@", name) % tuple(words[own])
+
+
+def _written(crossbar: Crossbar, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of positive and negative cells: their different resistances as the text has them, and which one each cell is."""
+    if not bool(torch.isfinite(crossbar.weight).all()):
+        raise ExportError(f"crossbar {k}: a weight is not finite; train again from an earlier checkpoint")
+    found = [np.unique(1 / cells.numpy(), return_inverse=True) for cells in crossbar.conductances()]
+    return [(np.array([f"{x:.12g}" for x in ohms.tolist()], object), place) for ohms, place in found]

@@ -87,6 +87,8 @@ class Layer(nn.Module):
                     f"{type(self.neuron).__name__}.{name} holds {len(x)} values for {self.size} neurons; "
                     "give one, or one for each"
                 )
+        if not many:
+            return [self.neuron] * self.size
         return [self.neuron.replace(**{name: x[n] for name, x in many.items()}) for n in range(self.size)]
 
 

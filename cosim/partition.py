@@ -14,7 +14,7 @@ middle, and few are run twice.
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,7 +34,8 @@ _COLUMN = re.compile(r"^V([pn]\d+_\d+) \1 0 dc 0\n(R\1_.*(?:\nR\1_.*)*)", re.M)
 _KINDS = [
     (kind, re.compile(pattern, re.I))
     for kind, pattern in {
-        "common": r"\.options\b|vclk clk 0 pulse",
+        "options": r"\.options\b",
+        "clock": r"vclk clk 0 pulse",
         "input": r"vin(?P<a>\d+) in(?P=a) 0 ",
         "mirror": r"bcol(?P<a>\d+_\d+) 0 col(?P=a) i = (?P<gain>[-+.\de]+)\*\(i\(vp(?P=a)\)-i\(vn(?P=a)\)\)$",
         "ammeter": r"vsynapse(?P<a>\d+_\d+) col(?P=a) syn(?P=a) dc 0$",
@@ -66,7 +67,7 @@ class Parts:
     """A deck in pieces.
 
     Attributes:
-        common: options and clock; `models`: the subcircuits.
+        options: of ngspice; `clock`: its source; `models`: the subcircuits.
         layers: neurons of every hidden layer.
         weights: current into each neuron over the voltage of each of its rows [S], one (neuron, row) a layer.
         readout: lines of the last crossbar and its amplifiers.
@@ -75,7 +76,8 @@ class Parts:
         bars: positive and negative cells [S] of every crossbar, as `conductances` reads them.
     """
 
-    common: str
+    options: str
+    clock: str
     models: str
     layers: tuple[tuple[Neuron, ...], ...]
     weights: tuple[np.ndarray, ...]
@@ -109,20 +111,29 @@ class Parts:
     def alone(self, number: int, current: np.ndarray, t_frame: float) -> Netlist:
         """One neuron with its current as a source [A], (frames + 1,)."""
         one = self.neurons[number]
-        text = f"{self.common}\nIpart 0 col{one.name} ${{drive}}\n{one.text}\n{self.models}\n"
+        text = f"{self.options}\n{self.clock}\nIpart 0 col{one.name} ${{drive}}\n{one.text}\n{self.models}\n"
         return Netlist(text, name=f"neuron {one.name}").drive("drive", *staircase(current, t_frame))
 
     def amplifiers(self, spikes: np.ndarray, t_frame: float) -> Netlist:
-        """The last crossbar and its amplifiers, the rows driven by the last layer's spikes, (frames, neuron)."""
-        names = [neuron.name for neuron in self.layers[-1]]
-        sources = [f"Vrow{name} row{name} 0 ${{row_{name}}}" for name in names]
-        part = Netlist("\n".join([self.common, *sources, self.readout]) + "\n", name="readout")
-        late = self.v_read * np.vstack([np.zeros(len(names)), spikes])
-        return part.drive_all({f"row_{name}": staircase(volts, t_frame) for name, volts in zip(names, late.T)})
+        """The last crossbar and its amplifiers, driven by the last layer's spikes, (frames, neuron).
+
+        Rows that are driven alike share a source: ngspice would take most of its time for the sources.
+        """
+        late = self.v_read * np.vstack([np.zeros((1, spikes.shape[1])), spikes])
+        kinds, which = np.unique(late, axis=1, return_inverse=True)
+        shared = {f"row{neuron.name}": f"rows{k}" for neuron, k in zip(self.layers[-1], which.ravel(), strict=True)}
+        sources = [f"Vrows{k} rows{k} 0 ${{rows{k}}}" for k in range(kinds.shape[1])]
+        readout = re.sub(r"row\d+_\d+", lambda row: shared[row[0]], self.readout)
+        part = Netlist("\n".join([self.options, *sources, readout]) + "\n", name="readout")
+        return part.drive_all({f"rows{k}": staircase(volts, t_frame) for k, volts in enumerate(kinds.T)})
 
 
-def cut(deck: Netlist) -> Parts:
+def cut(deck: Netlist, hidden: Sequence[tuple[np.ndarray, np.ndarray]] = ()) -> Parts:
     """The parts of a deck that `export` wrote, as it is now: whoever changed a neuron's value meets it here.
+
+    Args:
+        deck: all of its text; or a `skeleton`, for which
+        hidden: are the positive and negative cells [S] of the crossbars that it lacks.
 
     Raises:
         NetlistError: for a line of any other kind, since current might flow back through it.
@@ -135,10 +146,11 @@ def cut(deck: Netlist) -> Parts:
     found = _sorted(deck, rest + "".join(pieces[2::3]))
     layers = _layers(deck, found)
     readout = [f"V{name} {name} 0 dc 0\n{cells}" for name, cells in columns.items() if _bar(name) == len(layers)]
-    bars = _bars(deck, columns, len(found["input"]), [*map(len, layers), len(found["output"])])
+    bars = _bars(deck, columns, hidden, len(found["input"]), [*map(len, layers), len(found["output"])])
     scale = [np.array([neuron.gain for neuron in layer])[:, None] for layer in layers]
     return Parts(
-        common="\n".join(line for line, _ in found["common"]),
+        options="\n".join(line for line, _ in found["options"]),
+        clock="\n".join(line for line, _ in found["clock"]),
         models="".join(_MODELS.findall(text)),
         layers=layers,
         weights=tuple(gain * (plus - minus) for gain, (plus, minus) in zip(scale, bars)),
@@ -217,17 +229,18 @@ def _layers(deck, found) -> tuple[tuple[Neuron, ...], ...]:
     return tuple(tuple(layers[k]) for k in sorted(layers))
 
 
-def _bars(deck, texts: dict[str, str], inputs: int, sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Positive and negative cells [S] of every crossbar; a column that is not ours to the letter is refused."""
-    below, bars = [f"in{channel}" for channel in range(inputs)], []
-    for bar, size in enumerate(sizes):
-        own = [f"row{bar}_{n}" for n in range(size)] if bar < len(sizes) - 1 else []
+def _bars(deck, texts: dict[str, str], known, inputs: int, sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Positive and negative cells [S] of every crossbar, the first ones perhaps known; a column that is not ours to the
+    letter is refused."""
+    spikes = ([f"row{bar}_{n}" for n in range(size)] for bar, size in enumerate(sizes[:-1]))
+    rows, bars = [[f"in{channel}" for channel in range(inputs)], *spikes, []], list(known)
+    for bar in range(len(known), len(sizes)):
+        below, own = rows[bar : bar + 2]
         recurrent = texts.get(f"p{bar}_0", "").count("\n") >= len(below)
         form = column(below + own * recurrent, "%s")
-        names = [[f"{sign}{bar}_{n}" for n in range(size)] for sign in "pn"]
+        names = [[f"{sign}{bar}_{n}" for n in range(sizes[bar])] for sign in "pn"]
         ohms = [[_ohms(deck, texts.pop(name, ""), form.replace("@", name)) for name in half] for half in names]
         bars.append(tuple(1 / np.array(half) for half in ohms))
-        below = own
     for name in texts:
         raise _uncut(deck, f"V{name} {name} 0 dc 0")
     return bars

@@ -1,12 +1,14 @@
 """A network as a deck: what is written down, and what is read back."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from cosim.card import Card
 from cosim.cosimulation import cosimulate
-from cosim.deck import EDGE, arguments, conductances, drive, export, replay, staircase
+from cosim.deck import EDGE, arguments, conductances, drive, export, hidden, replay, skeleton, staircase
 from cosim.devices import VCM
 from cosim.errors import ExportError, NetlistError
 from cosim.netlist import Netlist
@@ -115,6 +117,20 @@ def test_conductances_of_a_driven_deck():
     net = network()
     deck = drive(export(net), torch.ones(3, 6), 0.2, 1e-3)
     assert np.allclose(conductances(deck)[0][0], net.layers[0].crossbar.conductances()[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("levels", [7, None])
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_cells_without_their_text_are_those_of_the_text(levels, recurrent):
+    """To the bit; and the skeleton is the deck without the hidden layers' columns, line by line."""
+    net = network((6, 5, 2, 4), levels=levels, recurrent=recurrent)
+    deck = export(net)
+    *wanted, _ = conductances(deck)
+    found = hidden(net)
+    assert len(found) == 2
+    assert all(np.array_equal(a, b) for one, other in zip(wanted, found) for a, b in zip(one, other, strict=True))
+    kept = [line for line in deck.text.splitlines() if not re.match(r"[VR][pn][01]_", line)]
+    assert skeleton(net).text.splitlines() == kept and len(kept) < len(deck.text.splitlines())
 
 
 # Stimulus --------------------------------------------------------------------------------------------------------

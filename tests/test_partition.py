@@ -8,7 +8,7 @@ import torch
 
 from cosim import events
 from cosim.cosimulation import Spice, cosimulate, remembered
-from cosim.deck import drive, export
+from cosim.deck import drive, export, hidden, skeleton
 from cosim.devices import VCM
 from cosim.errors import NetlistError, SimulationError
 from cosim.netlist import Netlist
@@ -88,6 +88,33 @@ def test_the_deck_decides_and_not_the_network(network: Network, stimulus: torch.
     deck = Netlist(export(network).text.replace("v_th=2.5", "v_th=1.5"), name="lower")
     found = cosimulate(network, stimulus, deck=deck)
     assert found.spikes.sum() > parts.spikes.sum()
+
+
+def test_a_cell_of_the_text_decides(network: Network, stimulus: torch.Tensor, parts: Recording) -> None:
+    """A deck as exported gives to the bit what no deck gives; one with other cells in its first column does not."""
+    text = export(network).text
+    same, other = (
+        cosimulate(network, stimulus, deck=Netlist(x))
+        for x in (text, re.sub(r"^(Rp0_0_\d+ in\d+ p0_0) .*$", r"\1 5e3", text, flags=re.M))
+    )
+    assert np.array_equal(same.voltages, parts.voltages) and np.array_equal(same.outputs, parts.outputs)
+    assert same.energy == parts.energy and same.spikes.any()
+    assert np.abs(other.voltages[:, 0] - parts.voltages[:, 0]).max() > 0.1
+
+
+def test_rows_that_are_driven_alike_share_a_source(network: Network) -> None:
+    """Rows 1 and 4 fire together, the rest never; what each drives shows at the outputs a frame later."""
+    parts, spikes = cut(skeleton(network), hidden(network)), np.zeros((3, 6))
+    spikes[1, [1, 4]] = 1
+    deck = parts.amplifiers(spikes, 1e-3)
+    assert len(re.findall("^Vrows", deck.text, re.M)) == 2
+    with Spice() as spice:
+        (waves,) = spice([deck], 4e-3, 1e-3)
+    weight = network.readout.drawn(None).detach().numpy()
+    for n, own in enumerate(weight):
+        assert waves.at(f"v_out{n}", np.array([1.5e-3, 2.5e-3, 3.5e-3])) == pytest.approx(
+            [0, own[1] + own[4], 0], abs=1e-6
+        )
 
 
 def test_what_was_run_is_not_run_again() -> None:
