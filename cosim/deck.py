@@ -7,15 +7,21 @@ Everything is inside: one text, the neuron's `.subckt` included. Holes: `in_<c>`
 `replay_<layer>_<n>` the rows of neuron n when `free` is 0 and `driven` is 1 (the driven comparison).
 Times: inputs of frame t hold during [t, t + 1) frames; a spike of frame t drives its row, and shows at `v_out<k>`,
 during [t + 1, t + 2).
+
+With `network.nonideal.wires` the cells hang in a ladder, columns side by side: + - + - ...
+
+    row ─ Rw ─ w<k>_<column>_<row> ─ Rw ─ ...       past the cells of a row, and past those of a column to its 0 V:
+    b<k>_<column>_<row> ─ Rb ─ ... ─ Rb ─ p<k>_<neuron>, n<k>_<neuron>
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from cosim.crossbar import Crossbar
+from cosim.crossbar import Crossbar, Wires
 from cosim.device import Device
 from cosim.errors import ExportError, NetlistError
 from cosim.netlist import Netlist
@@ -33,7 +39,8 @@ _CELL = re.compile(
 def export(network: Network) -> Netlist:
     """The network's circuit: drivers, crossbars, mirrors, neurons, clock and readout in one deck.
 
-    Weights are taken at their nearest level. Voltages `v_out<k>` are the outputs, 1 V for 1.
+    Weights are taken at their nearest level; cells are those of the chip (`network.nonideal`), in its wires, but reads
+    without noise. Voltages `v_out<k>` are the outputs, 1 V for 1.
 
     Raises:
         ExportError: for a neuron without a `.subckt`, or weights that are not finite.
@@ -45,6 +52,8 @@ def export(network: Network) -> Netlist:
 def skeleton(network: Network) -> Netlist:
     """What `export` writes, but for the columns of the hidden layers: they grow with the square of the neurons.
 
+    And without wires: the readout's cells are those of `hidden`.
+
     Raises:
         ExportError: as in `export`.
         ValueError: as in `export`.
@@ -54,6 +63,8 @@ def skeleton(network: Network) -> Netlist:
 
 def hidden(network: Network) -> list[tuple[np.ndarray, np.ndarray]]:
     """Positive and negative cells [S] of the hidden layers, to the bit what would be read from the text of `export`.
+
+    Behind wires they are what the crossbar solver makes of them: the conductance from each row to each column.
 
     Raises:
         ExportError: for weights that are not finite.
@@ -159,7 +170,7 @@ def _lines(network: Network, whole: bool) -> Iterator[str]:
         own = [f"row{k}_{n}" for n in range(layer.size)]
         yield from _layer(layer, k, below + own * layer.recurrent, whole)
         below = own
-    yield from _readout(network, len(network.layers), below)
+    yield from _readout(network, len(network.layers), below, whole)
     for stem in sorted({layer.neuron.netlist for layer in network.layers}):
         yield Netlist.load(stem).text.strip()
 
@@ -170,7 +181,7 @@ def _layer(layer: Layer, k: int, rows: list[str], whole: bool) -> Iterator[str]:
         raise ExportError(f"layer {k}: {type(neuron).__name__} has no circuit netlists/{neuron.netlist}.cir")
     yield f"* layer {k}: {len(rows)} rows, {layer.size} {neuron.netlist} neurons"
     if whole:
-        yield from _crossbar(layer.crossbar, k, rows)
+        yield from _array(layer.crossbar, k, rows)
     gain, v_read = layer.crossbar.gain, layer.crossbar.levels.v_read
     for n, one in enumerate(layer.each()):
         yield f"Bcol{k}_{n} 0 col{k}_{n} i = {gain:.12g}*(i(vp{k}_{n})-i(vn{k}_{n}))"
@@ -180,16 +191,23 @@ def _layer(layer: Layer, k: int, rows: list[str], whole: bool) -> Iterator[str]:
         yield f"Brow{k}_{n} row{k}_{n} 0 v = ${{free=1}}*{v_read:.12g}*v(spk{k}_{n})+${{driven=0}}*v(replay{k}_{n})"
 
 
-def _readout(network: Network, k: int, rows: list[str]) -> Iterator[str]:
+def _readout(network: Network, k: int, rows: list[str], whole: bool) -> Iterator[str]:
     gain = network.readout.gain
     yield f"* readout: {len(rows)} rows, 1 V for 1; the amplifier of a column rests at its offset"
-    yield from _crossbar(network.readout, k, rows)
+    yield from (_array if whole else _crossbar)(network.readout, k, rows)
     for n, offset in enumerate(network.offset.tolist()):
         yield f"Bout{n} out{n} 0 v = {offset:.12g}+{gain:.12g}*(i(vp{k}_{n})-i(vn{k}_{n}))"
         yield f"Rout{n} out{n} 0 1e9"
 
 
+def _array(crossbar: Crossbar, k: int, rows: list[str]) -> Iterator[str]:
+    """A crossbar, as it hangs in its wires if it has any."""
+    wires = crossbar.nonideal and crossbar.nonideal.wires
+    yield from _wired(crossbar, k, rows, wires) if wires else _crossbar(crossbar, k, rows)
+
+
 def _crossbar(crossbar: Crossbar, k: int, rows: list[str]) -> Iterator[str]:
+    """Every cell from its row to its column; for wired ones, what the solver says of the way between the two."""
     form = column(rows, "%s")
     for sign, (words, place) in zip("pn", _written(crossbar, k), strict=True):
         for n, own in enumerate(place):
@@ -198,9 +216,43 @@ def _crossbar(crossbar: Crossbar, k: int, rows: list[str]) -> Iterator[str]:
             yield form.replace("@", name) % tuple(words[own])
 
 
+def _wired(crossbar: Crossbar, k: int, rows: list[str], wires: Wires) -> Iterator[str]:
+    """The ladder; a wire without resistance is a node shared."""
+    names = [f"{sign}{k}_{n}" for n in range(crossbar.weight.shape[0]) for sign in "pn"]
+    lines = wires.turned(torch.arange(len(names) * len(rows)).reshape(len(names), -1))  # connected ends at index 0
+    across, down = (lines[:, 0] // len(rows)).tolist(), (lines[0] % len(rows)).tolist()
+    ohms = 1 / torch.stack(crossbar.conductances()).transpose(0, 1).flatten(0, 1).numpy()
+    words = {j: _chain(row, f"w{k}_{{}}_{j}", across, wires.r_source, wires.r_row) for j, row in enumerate(rows)}
+    bits = {c: _chain(name, f"b{k}_{c}_{{}}", down, wires.r_sense, wires.r_column) for c, name in enumerate(names)}
+    for name in names:
+        yield f"V{name} {name} 0 dc 0"
+    for sign, chains in (("w", words), ("b", bits)):
+        for number, chain in chains.items():
+            yield from (f"R{sign}{k}_{number}_{m} {a} {b} {ohm:.12g}" for m, (a, b, ohm) in enumerate(chain.wires))
+    for c, name in enumerate(names):
+        yield from (f"R{name}_{j} {words[j].nodes[c]} {bits[c].nodes[j]} {ohms[c, j]:.12g}" for j in range(len(rows)))
+
+
+class _Chain(NamedTuple):
+    """Nodes beside each cell, and the wires between them, (node, node, resistance [Ohm])."""
+
+    nodes: dict[int, str]
+    wires: list[tuple[str, str, float]]
+
+
+def _chain(end: str, form: str, order: list[int], first: float, each: float) -> _Chain:
+    """A line from its connected end, past the cells in this order."""
+    nodes, wires, last = {}, [], end
+    for ohm, number in zip([first] + [each] * (len(order) - 1), order, strict=True):
+        nodes[number] = form.format(number) if ohm else last
+        wires += [(last, nodes[number], ohm)] if ohm else []
+        last = nodes[number]
+    return _Chain(nodes, wires)
+
+
 def _written(crossbar: Crossbar, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Of positive and negative cells: their different resistances as the text has them, and which one each cell is."""
     if not bool(torch.isfinite(crossbar.weight).all()):
         raise ExportError(f"crossbar {k}: a weight is not finite; train again from an earlier checkpoint")
-    found = [np.unique(1 / cells.numpy(), return_inverse=True) for cells in crossbar.conductances()]
+    found = [np.unique(1 / cells.numpy(), return_inverse=True) for cells in crossbar.ways()]
     return [(np.array([f"{x:.12g}" for x in ohms.tolist()], object), place) for ohms, place in found]

@@ -1,13 +1,17 @@
 """The same network in torch and in ngspice: spikes, membranes, outputs and the energy that Ohm's law asks for."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from cosim.cosimulation import cosimulate
+from cosim.crossbar import Nonideal, Wires
 from cosim.deck import conductances, export
 from cosim.devices import VCM
-from cosim.errors import SimulationError
+from cosim.errors import NetlistError, SimulationError
+from cosim.netlist import Netlist
 from cosim.network import Network
 from cosim.neurons import LIF, FeLIF
 from cosim.recording import SAMPLES, neuron_names, observe
@@ -165,3 +169,33 @@ def test_out_of_time():
     for whole, what in ((True, "network"), (False, "neuron 0_")):
         with pytest.raises(SimulationError, match=f"{what}.*: ngspice was stopped after 0.05 s"):
             cosimulate(CASES["felif"](), stimulus(200), timeout=0.05, whole=whole)
+
+
+# Wires -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("drive, sense", [("left", "bottom"), ("right", "top")])
+@pytest.mark.parametrize("ends", [0.0, 20.0])
+def test_wires_are_the_same_in_torch_in_the_ladder_and_by_parts(drive, sense, ends):
+    net = Network((5, 4, 3), FeLIF(), VCM())
+    inputs = (torch.rand(12, 5, generator=torch.Generator().manual_seed(1)) < 0.5).double()
+    ideal = observe(net, inputs)
+    wires = Wires(r_row=200.0, r_column=100.0, r_source=ends, r_sense=ends, drive=drive, sense=sense)
+    net.nonideal = Nonideal(sigma=2e-6, wires=wires)
+    deck, torchs = export(net), observe(net, inputs)
+    whole, parts = (cosimulate(net, inputs, deck=deck, whole=whole) for whole in (True, False))
+    for one in (whole, parts):
+        assert np.array_equal(one.spikes, torchs.spikes) and one.spikes.any()
+        assert np.abs(one.outputs - torchs.outputs).max() < 1e-6
+        assert np.abs(one.voltages - torchs.voltages).max() < 0.05
+    assert np.abs(ideal.voltages - torchs.voltages).max() > 1  # and the wires matter
+
+
+def test_a_ladder_that_was_changed_is_not_cut():
+    net = Network((3, 2, 2), FeLIF(), VCM())
+    net.nonideal = Nonideal(wires=Wires(r_row=3.0, r_column=3.0))
+    deck = export(net)
+    changed = Netlist(re.sub(r"(Rw0_0_1 \S+ \S+) 3\b", r"\1 4", deck.text), deck.name)
+    assert changed.text != deck.text
+    with pytest.raises(NetlistError, match="cannot be cut from the rest, current may flow back"):
+        cosimulate(net, torch.ones(2, 3), deck=changed)

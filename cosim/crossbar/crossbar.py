@@ -76,6 +76,13 @@ class Crossbar(nn.Module):
         with torch.no_grad():
             return self._cells(self.levels.round(self.weight), None)
 
+    def ways(self) -> tuple[Tensor, Tensor]:
+        """What conducts from each row to the positive and the negative column [S], each (output, input): the cells, or
+        behind wires what is left of them."""
+        with torch.no_grad():
+            plus, minus = self.conductances()
+            return (plus, minus) if self.nonideal is None else self.nonideal.ways(plus, minus)
+
     def currents(self, rows: Tensor, weight: Tensor, generator: torch.Generator) -> Tensor:
         """What flows out [A] for rows of 0 and 1, (..., row), through weights from `drawn`; (..., output)."""
         flow = rows @ weight.T

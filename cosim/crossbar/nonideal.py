@@ -82,18 +82,17 @@ class Nonideal:
 
         Differentiable by the cells, (output, input).
         """
-        if self.wires is None:
-            return plus - minus
         ways = self.ways(plus, minus)
         return ways[0] - ways[1]
 
-    def ways(self, plus: Tensor, minus: Tensor) -> Tensor:
-        """Positive and negative part of `matrix` [S], (2, output, input)."""
+    def ways(self, plus: Tensor, minus: Tensor) -> tuple[Tensor, Tensor]:
+        """Positive and negative part of `matrix` [S], each (output, input)."""
         if self.wires is None:
-            return torch.stack([plus, minus])
+            return plus, minus
         columns = torch.stack([plus, minus], 1).flatten(0, 1)  # as they lie: + - + - ...
         rows = torch.eye(columns.shape[1], dtype=columns.dtype)
-        return read(self.wires, columns, rows).currents.T.unflatten(0, (-1, 2)).transpose(0, 1)
+        matrix = read(self.wires, columns, rows).currents.T
+        return matrix[0::2], matrix[1::2]
 
     def jitter(self, rows: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Noise of column pairs [S] for rows of 0 and 1, (..., row): that of all driven cells together; of `shape`."""
