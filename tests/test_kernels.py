@@ -7,7 +7,7 @@ import torch
 
 from cosim.kernels import felif, vectormath
 from cosim.kernels.frames import fine
-from cosim.neurons import LIF, FeLIF, State
+from cosim.neurons import FeLIF, NormFeLIF, State
 
 FRAME = 1e-3
 
@@ -205,8 +205,8 @@ def test_the_coarse_step_ends_at_the_rails():
         (FeLIF(), "auto", "numba"),
         (FeLIF(), "numba", "numba"),
         (FeLIF(), "torch", "torch"),
-        (LIF(), "auto", "torch"),
-        (LIF(), "torch", "torch"),
+        (NormFeLIF(), "auto", "torch"),
+        (NormFeLIF(), "torch", "torch"),
     ],
 )
 def test_which_backend_ran_is_said(neuron, backend, ran):
@@ -226,8 +226,8 @@ def test_unknown_backend():
 
 
 def test_no_kernel_for_this_neuron():
-    with pytest.raises(ValueError, match="LIF has no numba kernel; use backend='torch'"):
-        fine(LIF().clocked(), (1, 1), FRAME, 10, "numba")
+    with pytest.raises(ValueError, match="NormFeLIF has no numba kernel; use backend='torch'"):
+        fine(NormFeLIF().clocked(), (1, 1), FRAME, 10, "numba")
 
 
 @pytest.mark.parametrize("t_frame, steps", [(0.0, 10), (1e-3, 0), (float("nan"), 10)])

@@ -3,16 +3,37 @@
 Which of the two ran is said by `Fine.backend`; nothing is switched silently.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from cosim.kernels import felif
-from cosim.kernels.coarse import leap
-from cosim.neurons import FeLIF, Neuron, State
+from cosim.kernels import coarse, felif, lif
+from cosim.neurons import LIF, FeLIF, Neuron, State
 
 BACKENDS = ("auto", "numba", "torch")
+
+
+class Kernel(NamedTuple):
+    """What computes a kind of neuron.
+
+    Attributes:
+        lanes: its constants for a population of a shape, as `felif.lanes`.
+        frame: one frame of fine steps, as `felif.frame`.
+        leap: one coarse step and its Jacobian, as `coarse.leap`.
+    """
+
+    lanes: Callable
+    frame: Callable
+    leap: Callable
+
+
+KERNELS: dict[type[Neuron], Kernel] = {
+    FeLIF: Kernel(felif.lanes, felif.frame, coarse.leap),
+    LIF: Kernel(lif.lanes, lif.frame, lif.leap),
+}
+"""By the neuron's own class: a child may have another equation."""
 
 
 class Fine(NamedTuple):
@@ -22,7 +43,7 @@ class Fine(NamedTuple):
         neuron: the population's device, in its clocked form.
         shape: of the population, (batch, neuron).
         t_frame: length of a frame [s].
-        steps: fine steps in it.
+        steps: fine steps in it; where the step is exact, they say only how finely a crossing is timed.
         lanes: the kernel's constants, or None for the torch loop.
     """
 
@@ -38,7 +59,7 @@ class Fine(NamedTuple):
         return "torch" if self.lanes is None else "numba"
 
     def __call__(self, state: State, i_in: torch.Tensor) -> tuple[State, torch.Tensor]:
-        """Run one frame with explicit Euler.
+        """Run one frame of the neuron's own steps, "euler" in `Neuron.step`.
 
         Args:
             state: at the start of the frame, after `tick`; each field (batch, neuron).
@@ -61,11 +82,16 @@ class Fine(NamedTuple):
     def coarse(self, state: State, i_in: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One implicit step over the whole frame: its voltage [V], (batch, neuron), and Jacobian, (6, batch, neuron).
 
-        The Jacobian's rows are `cosim.kernels.coarse.ENTRIES`. For populations with a kernel only.
+        The Jacobian's rows are `cosim.kernels.coarse.ENTRIES`, or dv_dv and dv_di alone for a neuron without
+        polarization. For populations with a kernel only.
         """
         v, p, z, hold, i_in = (x.detach().double().contiguous().numpy().ravel() for x in (*state, i_in))
-        v, _, jacobian = leap(self.lanes.table, v, p, z + hold, i_in, self.t_frame)
-        return _like(state.v, v), _like(state.v, jacobian, 6)
+        v, _, jacobian = self._kernel.leap(self.lanes.table, v, p, z + hold, i_in, self.t_frame)
+        return _like(state.v, v), _like(state.v, jacobian, len(jacobian))
+
+    @property
+    def _kernel(self) -> Kernel:
+        return KERNELS[type(self.neuron)]
 
     def _torch(self, state, i_in):
         top = state.v
@@ -76,7 +102,7 @@ class Fine(NamedTuple):
 
     def _numba(self, state, i_in):
         flat = [x.detach().double().contiguous().numpy().ravel() for x in (*state, i_in)]
-        after = felif.frame(self.lanes.table, *flat, self.t_frame / self.steps, self.steps)
+        after = self._kernel.frame(self.lanes.table, *flat, self.t_frame / self.steps, self.steps)
         v, p, z, top = (_like(state.v, x) for x in after)
         return State(v, p, z, state.hold), top
 
@@ -95,7 +121,8 @@ def fine(neuron: Neuron, shape: tuple[int, int], t_frame: float, steps: int, bac
         raise ValueError(f"a frame needs a positive length and at least one step, got {t_frame} s in {steps} steps")
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-    if backend == "numba" and not isinstance(neuron, FeLIF):
+    kernel = KERNELS.get(type(neuron))
+    if backend == "numba" and kernel is None:
         raise ValueError(f"{type(neuron).__name__} has no numba kernel; use backend='torch'")
-    fused = isinstance(neuron, FeLIF) and backend != "torch"
-    return Fine(neuron, shape, t_frame, steps, felif.lanes(neuron, shape) if fused else None)
+    fused = kernel and backend != "torch"
+    return Fine(neuron, shape, t_frame, steps, kernel.lanes(neuron, shape) if fused else None)

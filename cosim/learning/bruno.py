@@ -9,12 +9,14 @@ Sources:
         the default here and "euler" reproduces the paper.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
 
-from cosim.kernels.frames import BACKENDS, fine
+from cosim.kernels.frames import BACKENDS, Fine, fine
 from cosim.learning.rule import Rule, check_steps
+from cosim.learning.sequence import Whole, walks
 from cosim.network import Frame, Network
 from cosim.neurons import Neuron, State
 from cosim.surrogate import SHAPES, spike
@@ -24,8 +26,10 @@ from cosim.surrogate import SHAPES, spike
 class Bruno(Rule):
     """Fine values, coarse gradients.
 
+    On a LIF, whose step is exact at any length, the gradient is that of `BPTT(substeps=1)`.
+
     Attributes:
-        substeps: fine steps in a frame, explicit Euler.
+        substeps: fine steps in a frame, explicit Euler; for a LIF one does as well.
         coarse: integrator of the coarse step, "implicit" or "euler".
         surrogate_at: where the spike's slope is taken: at the "coarse" voltage, or at the "fine" trajectory's top.
         backend: of the fine pass: "auto", "numba" or "torch".
@@ -49,24 +53,36 @@ class Bruno(Rule):
             fine(layer.neuron, (batch, layer.size), network.t_frame, self.substeps, self.backend)
             for layer in network.layers
         ]
-        return [lambda state, i_in, run=run: self._frame(run, state, i_in) for run in runs]
+        return [self._way(run) for run in runs]
+
+    def _way(self, run: Fine) -> Frame:
+        """Through a frame of a population, and where it can be, through all of them."""
+        if not self._fuses(run):
+            return functools.partial(self._frame, run)
+        frame = functools.partial(self._fused, run)
+        return Whole(frame, run) if walks(run) and self.surrogate_at == "coarse" else frame
+
+    def _fuses(self, run: Fine) -> bool:
+        """Whether the kernel knows the coarse step's derivatives, and they are all that is asked for."""
+        return run.backend == "numba" and self.coarse == "implicit" and not trainable(run.neuron)
 
     def _frame(self, run, state, i_in):
         neuron = run.neuron
         true, top = run(state, i_in)
-        if run.backend == "numba" and self.coarse == "implicit" and not trainable(neuron):
-            return self._fused(run, state, i_in, true, top)
         _, rough = neuron.step(state, i_in, run.t_frame, self.coarse)
         z = rough.z
         if self.surrogate_at == "fine":
             z = torch.where(state.hold > 0, 0.0, spike(swap(top, rough.v) - neuron.v_th, neuron.surrogate))
         return State(swap(true.v, rough.v), swap(true.p, rough.p), swap(true.z, z), state.hold)
 
-    def _fused(self, run, state, i_in, true, top):
+    def _fused(self, run, state, i_in):
         """The same frame with the coarse step and its Jacobian from the kernel."""
-        v, jacobian = run.coarse(state, i_in)
+        (true, top), (v, jacobian) = run(state, i_in), run.coarse(state, i_in)
         x = (top if self.surrogate_at == "fine" else v) - run.neuron.v_th
-        slope = torch.where(state.hold > 0, 0.0, SHAPES[run.neuron.surrogate](x))
+        slope = SHAPES[run.neuron.surrogate](x) * (1 - state.hold)  # who rests does not fire
+        if len(jacobian) == 2:
+            v, z = _Membrane.apply(state.v, i_in, true.v, true.z, jacobian, slope)
+            return State(v, state.p, z, state.hold)
         v, p, z = _Coarse.apply(state.v, state.p, i_in, true.v, true.p, true.z, jacobian, slope)
         return State(v, p, z, state.hold)
 
@@ -84,6 +100,21 @@ class _Coarse(torch.autograd.Function):
         jacobian, slope = ctx.saved_tensors
         down = (by_v + slope * by_z) * jacobian[:3] + by_p * jacobian[3:]
         return down[0], down[1], down[2], None, None, None, None, None
+
+
+class _Membrane(torch.autograd.Function):
+    """The same without polarization."""
+
+    @staticmethod
+    def forward(ctx, v, i_in, true_v, true_z, jacobian, slope):
+        ctx.save_for_backward(jacobian, slope)
+        return true_v, true_z
+
+    @staticmethod
+    def backward(ctx, by_v, by_z):
+        jacobian, slope = ctx.saved_tensors
+        by_v, by_i = (by_v + slope * by_z) * jacobian
+        return by_v, by_i, None, None, None, None
 
 
 def trainable(neuron: Neuron) -> bool:

@@ -9,7 +9,7 @@ from cosim.network import Frame, Network
 from cosim.neurons.neuron import SCHEMES
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Criterion: (outputs, targets), each (time, batch, channel) -> a number."""
+"""Criterion: (outputs, targets) -> a number. Outputs are (time, batch, output), targets too, or (1, batch, class)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Rule:
         Args:
             network: its present weights are drawn once for the whole sequence.
             inputs: (time, batch, channel).
-            targets: (time, batch, output).
+            targets: (time, batch, output); of classes, (1, batch, class).
             loss: the criterion.
         """
         network.zero_grad()

@@ -1,0 +1,106 @@
+"""A whole stimulus through LIF neurons that do not hear each other: every frame in one pass, and back in another.
+
+Forward keeps the voltage at which each frame's exact step ended; backward finds in it all that it needs. Both are
+those of frame after frame (`cosim/kernels/lif.py`), with the reset between two frames: who fired rests for a frame.
+"""
+
+import numpy as np
+from numba import njit
+
+from cosim.kernels.vectormath import exp2, tanh
+
+SHAPES = ("tanh", "superspike", "triangle", "sigmoid")
+"""Pseudo-derivatives of `cosim.surrogate` that the kernel knows, by number."""
+
+_FAST = dict(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+
+
+def forth(table: np.ndarray, i_in: np.ndarray, v_reset: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
+    """Voltages [V] at which the frames end, and spikes; each (frame, batch, lane).
+
+    Args:
+        table: constants from `lif.lanes`, (constant, lane).
+        i_in: input currents [A], (frame, batch, lane).
+        v_reset: after a spike [V], (lane,).
+        dt: length of a frame [s].
+    """
+    v, z = np.empty_like(i_in), np.empty_like(i_in)
+    _forth(table[0], np.exp(-dt / table[1]), table[1] / table[2], table[3], v_reset, i_in, v, z)
+    return v, z
+
+
+def back(
+    table: np.ndarray, v: np.ndarray, z: np.ndarray, by_v: np.ndarray, by_z: np.ndarray, dt: float, shape: int
+) -> np.ndarray:
+    """Derivatives by the input currents of what has these by voltages and spikes; all (frame, batch, lane).
+
+    Args:
+        table: constants from `lif.lanes`, (constant, lane).
+        v: voltages from `forth` [V]; z: its spikes.
+        by_v: by voltages; by_z: by spikes.
+        dt: length of a frame [s].
+        shape: of the spike's pseudo-derivative, as in `SHAPES`.
+    """
+    by_i, decay = np.empty_like(v), np.exp(-dt / table[1])
+    _back(decay, (1 - decay) * table[1] / table[2], table[3], v, z, by_v, by_z, shape, by_i)
+    return by_i
+
+
+@njit(**_FAST)
+def _forth(v_rest, decay, r_leak, v_th, v_reset, i_in, v, z):
+    for b in range(v.shape[1]):
+        now, fired = v_rest.copy(), np.zeros(v_rest.size)
+        for t in range(v.shape[0]):
+            _frame(v_rest, decay, r_leak, v_th, v_reset, i_in[t, b], now, fired)
+            v[t, b], z[t, b] = now, fired
+
+
+@njit(**_FAST)
+def _frame(v_rest, decay, r_leak, v_th, v_reset, i_in, v, z):
+    for k in range(v.size):
+        rests = z[k] > 0
+        target = v_rest[k] + i_in[k] * r_leak[k]
+        end = target + (v[k] - target) * decay[k]
+        v[k] = v_reset[k] if rests else end
+        z[k] = 1.0 if not rests and end >= v_th[k] else 0.0
+
+
+@njit(**_FAST)
+def _back(decay, gain, v_th, v, z, by_v, by_z, shape, by_i):
+    for b in range(v.shape[1]):
+        later, rested = np.zeros(decay.size), np.zeros(decay.size)
+        for t in range(v.shape[0] - 1, -1, -1):
+            if t > 0:
+                rested[:] = z[t - 1, b]
+            else:
+                rested[:] = 0.0
+            slope = _slope(v[t, b] - v_th, shape)
+            _frame_back(decay, gain, rested, slope, by_v[t, b], by_z[t, b], later, by_i[t, b])
+
+
+@njit(**_FAST)
+def _frame_back(decay, gain, rested, slope, by_v, by_z, later, by_i):
+    for k in range(later.size):
+        down = (1.0 - rested[k]) * (by_v[k] + later[k] + slope[k] * by_z[k])
+        by_i[k] = down * gain[k]
+        later[k] = down * decay[k]
+
+
+@njit(**_FAST)
+def _slope(x, shape):
+    """Pseudo-derivative at a distance from the threshold [V]."""
+    out = np.empty_like(x)
+    if shape == 0:
+        for k in range(x.size):
+            out[k] = 1 - tanh(x[k]) ** 2
+    elif shape == 1:
+        for k in range(x.size):
+            out[k] = 1 / (1 + 10 * abs(x[k])) ** 2
+    elif shape == 2:
+        for k in range(x.size):
+            out[k] = max(1 - abs(x[k]), 0.0)
+    else:
+        for k in range(x.size):
+            e = exp2(-abs(x[k]) * 5.770780163555854)  # exp(-4 |x|)
+            out[k] = 16 * e / (1 + e) ** 2
+    return out
