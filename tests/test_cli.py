@@ -327,7 +327,7 @@ def test_a_machine_without_ngspice_is_told_so(cli, tmp_path, monkeypatch):
         (("simulate", "bench_felif", "--stop", "1U", "--step", "1us"), "'1U' is not a time"),
         (("calibrate", "felfi"), "no device 'felfi' that has a bench"),
         (("calibrate", "lif", "--waves", "gone.csv"), "gone.csv: no such file"),
-        (("train", "bach"), "unknown task 'bach'; there is jsb"),
+        (("train", "bach"), "unknown task 'bach'; there is jsb, braille"),
         (("train", "jsb", "--rule", "hebb"), "unknown rule 'hebb'; there is bruno, bptt"),
         (("train", "jsb", "--quick", "--epochs", "0"), "at least one epoch"),
         (("train", "jsb", "--data", "."), "no JSB_Chorales.mat in"),

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import cosim
-from cosim.cli import story, sweeps
+from cosim.cli import lessons, story, sweeps
 from cosim.cli.terminal import Bars, keep, room, say
 from cosim.errors import CosimError
 
@@ -27,6 +27,9 @@ PLAN = story.Plan()
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else there.")]
 Data = Annotated[Path | None, typer.Option(help="Folder or file of JSB_Chorales.mat; without it, music21's scores.")]
+Files = Annotated[Path | None, typer.Option(help="Folder or file of the task's data; jsb has music21's scores.")]
+Threshold = Annotated[float | None, typer.Option(help="Of braille: encode signals with it; events have theirs.")]
+Letters = Annotated[str | None, typer.Option(help="Of braille: those to tell apart, A,B,Space; by default all.")]
 
 
 def seconds(text: str | float) -> float:
@@ -115,14 +118,18 @@ def sweep(
 
 @app.command()
 def train(
-    task: Annotated[str, typer.Argument(help="The task: jsb.")],
+    task: Annotated[str, typer.Argument(help="The task: jsb, the next chord, or braille, which letter.")],
     rule: Annotated[str, typer.Option(help="bruno or bptt.")] = "bruno",
-    epochs: Annotated[int, typer.Option(help="Passes through the training part.")] = PLAN.epochs,
-    neurons: Annotated[int, typer.Option(help="Hidden neurons.")] = PLAN.neurons,
+    epochs: Annotated[int | None, typer.Option(help="Passes through the training part; as suits the task.")] = None,
+    neurons: Annotated[int | None, typer.Option(help="Hidden neurons; as many as suit the task.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pieces in an update; as suits the task.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate; as suits the task.")] = None,
     levels: Annotated[int, typer.Option(help="Of a cell's conductance.")] = PLAN.levels,
-    neuron: Annotated[Path | None, typer.Option(help="A neuron's card; by default FeLIF's own values.")] = None,
+    neuron: Annotated[Path | None, typer.Option(help="Its card; else FeLIF's own values, for braille LIF's.")] = None,
     synapse: Annotated[Path | None, typer.Option(help="A cell's card; by default VCM's own values.")] = None,
-    data: Data = None,
+    data: Files = None,
+    threshold: Threshold = None,
+    letters: Letters = None,
     quick: Annotated[bool, typer.Option(help="Take few pieces.")] = False,
     seed: Annotated[int, typer.Option(help="Of weights and order.")] = PLAN.seed,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint beside --out.")] = False,
@@ -131,22 +138,20 @@ def train(
 ) -> int:
     """Train a network and write it, with its learning curve beside it."""
     rules = {"bruno": cosim.Bruno, "bptt": cosim.BPTT}
-    _one_of("task", task, ["jsb"])
-    _one_of("rule", rule, list(rules))
+    course = lessons.choose_course(task)
+    if rule not in rules:
+        raise ValueError(f"unknown rule {rule!r}; there is {', '.join(rules)}")
     room(out, ".json", ".checkpoint")
-    devices = [cosim.Card.load(neuron) if neuron else cosim.neurons.FeLIF(),
-               cosim.Card.load(synapse) if synapse else cosim.devices.VCM()]  # fmt: skip
-    schedule = cosim.Schedule(epochs, PLAN.batch, PLAN.rate, seed)
+    kind, cell = lessons.choose_neuron(neuron, course), cosim.Card.load(synapse) if synapse else cosim.devices.VCM()
+    steps, asked = lessons.choose_steps(kind), (epochs, batch, rate)
+    given = [wish if wish is not None else usual for wish, usual in zip(asked, course[-3:])]
+    schedule = cosim.Schedule(*given, seed=seed, steps=steps)
     with Bars() as bars:
-        found = story.read_chorales(data, quick, bars.job("read the chorales"))
-        network = cosim.Network([found.channels, neurons, found.channels], *devices, levels=levels, seed=seed)
-        history = story.trained(network, found, schedule, out, bars, rule=rules[rule](), resume=resume)
-    test = f"test: binary cross-entropy {history.test.bce:.4f}, {history.test.nll:.3f} nats a frame"
-    say(
-        {"network": str(out), "history": history.as_dict()},
-        f"{found}\n{test}, epoch {history.kept} kept\n{out}",
-        as_json,
-    )
+        found = lessons.read_task(task, data, quick, threshold, letters, bars.job(f"read {task}"))
+        network = lessons.choose_network(found, course, neurons, kind, cell, levels=levels, seed=seed)
+        history = story.trained(network, found, schedule, out, bars, rule=rules[rule](substeps=steps), resume=resume)
+    text = f"{found}\ntest: {cosim.report.quantity.told(history.test)}, epoch {history.kept} kept\n{out}"
+    say({"network": str(out), "history": history.as_dict()}, text, as_json)
     return 0
 
 
@@ -173,7 +178,10 @@ def validate(
     deck: Annotated[Path | None, typer.Argument(help="What `cosim export` wrote; by default exported anew.")] = None,
     out: Annotated[Path, typer.Option(help="The page; its facts go beside it as JSON.")] = Path("report.html"),
     stimulus: Annotated[Path | None, typer.Option(help="0 or 1, a row a frame, a column a channel (csv).")] = None,
-    data: Data = None,
+    task: Annotated[str, typer.Option(help="Whose piece, without --stimulus: jsb or braille.")] = "jsb",
+    data: Files = None,
+    threshold: Threshold = None,
+    letters: Letters = None,
     piece: Annotated[int, typer.Option(help="Which piece of the test part, without --stimulus.")] = 0,
     frames: Annotated[int | None, typer.Option(help="Only the first frames.")] = None,
     driven: Annotated[bool, typer.Option(help="Compare with torch's spikes on the spike rows, too.")] = True,
@@ -186,8 +194,15 @@ def validate(
     given = cosim.Network.load(network)
     text = cosim.Netlist.load(deck.resolve()) if deck else cosim.export(given)
     with Bars() as bars:
-        shown = cosim.tasks.read_frames(stimulus)[:frames] if stimulus else _piece(data, piece, frames, bars)
-        report = cosim.validate(given, text, shown, driven=driven, event=event, whole=whole, progress=bars.share)
+        asked = None
+        if stimulus:
+            shown = cosim.tasks.read_frames(stimulus)[:frames]
+        else:
+            found = lessons.read_task(task, data, False, threshold, letters, bars.job(f"read {task}"))
+            shown, asked = _piece(found, piece, frames), found.goal
+        report = cosim.validate(
+            given, text, shown, driven=driven, event=event, whole=whole, progress=bars.share, goal=asked
+        )
     report.save(out)
     keep(out.with_suffix(".json"), report.as_dict())
     say(report.as_dict() | {"page": str(out)}, f"{report}\n\n{out}", as_json)
@@ -243,17 +258,11 @@ def answer(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
-def _piece(data: Path | None, number: int, frames: int | None, bars: Bars):
+def _piece(task: "cosim.Task", number: int, frames: int | None) -> "cosim.tasks.Piece":
     """The first frames of a piece of the test part."""
-    pieces = story.read_chorales(data, False, bars.job("read the chorales")).test
-    if not 0 <= number < len(pieces):
-        raise ValueError(f"--piece {number}: the test part has pieces 0 to {len(pieces) - 1}")
-    return story.cut(pieces[number], frames)
-
-
-def _one_of(what: str, word: str, known: list[str]) -> None:
-    if word not in known:
-        raise ValueError(f"unknown {what} {word!r}; there is {', '.join(known)}")
+    if not 0 <= number < len(task.test):
+        raise ValueError(f"--piece {number}: the test part has pieces 0 to {len(task.test) - 1}")
+    return story.cut(task.test[number], frames)
 
 
 def _code(report: "cosim.Report") -> int:

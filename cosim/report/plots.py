@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from scipy.special import softmax
 
 from cosim.card import Card
 from cosim.neurons import Neuron
@@ -76,19 +77,26 @@ def _in_time(card: Card) -> str:
 
 
 def learned(histories: Mapping[str, History]) -> str:
-    """Mean binary cross-entropy by epoch; the authors' figure beside a network of their size."""
-    figure, axes = sheet(height=3.2)
-    ax = axes[0, 0]
+    """Loss by epoch, of chords or of classes; the authors' figure beside a network of their size, or the accuracy."""
+    chords = all(history.test.accuracy is None for history in histories.values())
+    figure, axes = sheet(1 if chords else 2, height=3.2 if chords else 5.0, sharex=True)
+    ax, last = axes[0, 0], axes[-1, 0]
     for (name, history), color in zip(histories.items(), (BLUE, RED, GREEN, PURPLE)):
         numbers = [epoch.number for epoch in history.epochs]
         ax.plot(numbers, [epoch.train for epoch in history.epochs], color=color, linewidth=1, alpha=0.6)
         ax.plot(numbers, [epoch.valid for epoch in history.epochs], color=color, marker="o", markersize=3.5, label=name)
         kept = history.epochs[history.kept - 1]
         ax.plot(kept.number, kept.valid, "o", color=color, markersize=9, markerfacecolor="none")
-    if any(history.sizes[1:-1] == (AUTHORS.neurons,) for history in histories.values()):
+        if not chords:
+            right = [100 * epoch.accuracy for epoch in history.epochs]
+            last.plot(numbers, right, color=color, marker="o", markersize=3.5)
+    if chords and any(history.sizes[1:-1] == (AUTHORS.neurons,) for history in histories.values()):
         ax.axhline(AUTHORS.bce, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=str(AUTHORS))
-    ax.set(xlabel="epoch", ylabel="binary cross-entropy [nats]")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_ylabel(f"{'binary cross-entropy' if chords else 'negative log-likelihood'} [nats]")
+    if not chords:
+        last.set(ylabel="accuracy [%]", ylim=(0, 102))
+    last.set_xlabel("epoch")
+    last.xaxis.get_major_locator().set_params(integer=True)
     legend(ax)
     return svg(figure, "Learning curves: loss on the training and on the validation part by epoch")
 
@@ -145,19 +153,38 @@ def raster(pair: tuple[Recording, Recording]) -> str:
 
 def rolls(outputs: Mapping[str, np.ndarray], targets: torch.Tensor | None) -> str:
     """Predicted probability of each pitch in each frame; rings are the notes that came."""
-    figure, axes = sheet(len(outputs), height=0.6 + 2.6 * len(outputs), sharex=True)
-    for (name, logits), ax in zip(outputs.items(), axes[:, 0]):
-        image = ax.imshow(1 / (1 + np.exp(-logits.T)), origin="lower", aspect="auto", cmap="Blues", vmin=0, vmax=1,
+    rings = None if targets is None else np.nonzero(targets.numpy())
+    found = {name: 1 / (1 + np.exp(-logits)) for name, logits in outputs.items()}
+    return _shades(found, rings, "Predicted probabilities over time, and the notes that came")
+
+
+def votes(outputs: Mapping[str, np.ndarray], targets: torch.Tensor | None) -> str:
+    """Probability of each class by all frames so far; the ring at the end is the right one."""
+    found = {name: so_far(logits) for name, logits in outputs.items()}
+    end = len(next(iter(found.values()))) - 1
+    rings = None if targets is None else (np.array([end]), targets.numpy().argmax(-1))
+    return _shades(found, rings, "Probabilities of the classes as time goes by, and the right one")
+
+
+def so_far(logits: np.ndarray) -> np.ndarray:
+    """Probability of each class by all frames up to each one, (frame, class), from its outputs of the same shape."""
+    return softmax(np.cumsum(logits, 0), 1)
+
+
+def _shades(found: Mapping[str, np.ndarray], rings: tuple[np.ndarray, np.ndarray] | None, what: str) -> str:
+    """Probabilities, (frame, output), by the recording's name; rings around outputs in some frames."""
+    figure, axes = sheet(len(found), height=0.6 + 2.6 * len(found), sharex=True)
+    for (name, shares), ax in zip(found.items(), axes[:, 0]):
+        image = ax.imshow(shares.T, origin="lower", aspect="auto", cmap="Blues", vmin=0, vmax=1,
                           interpolation="nearest")  # fmt: skip
-        if targets is not None:
-            frames, notes = np.nonzero(targets.numpy())
-            ax.scatter(frames, notes, s=8, facecolors="none", edgecolors=RED, linewidths=0.7)
+        if rings:
+            ax.scatter(*rings, s=8, facecolors="none", edgecolors=RED, linewidths=0.7)
         title(ax, name)
         ax.set_ylabel("output")
         ax.grid(False)
     axes[-1, 0].set_xlabel("frame")
     figure.colorbar(image, ax=axes[:, 0].tolist(), label="predicted probability", shrink=0.7, pad=0.01)
-    return svg(figure, "Predicted probabilities over time, and the notes that came")
+    return svg(figure, what)
 
 
 def arrays(bars: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:

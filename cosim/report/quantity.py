@@ -1,6 +1,7 @@
 """Numbers as people read them."""
 
 import math
+from typing import Any
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 
@@ -17,6 +18,13 @@ def si(value: float | None, unit: str, digits: int = 3) -> str:
 def percent(share: float) -> str:
     """A share of one in percent, with decimals only where they tell: 100 %, 99.6 %."""
     return f"{100 * share:.4g} %"
+
+
+def told(score: Any, digits: int = 4) -> str:
+    """A `Score` or a `Grade` in the words of its task."""
+    if score.accuracy is None:
+        return f"binary cross-entropy {score.bce:.{digits}f}, {score.nll:.{digits - 1}f} nats a frame"
+    return f"accuracy {percent(score.accuracy)}, {score.nll:.{digits - 1}f} nats a sequence"
 
 
 def number(value: float, digits: int = 4) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,17 +19,14 @@ from cosim.report.comparison import Comparison
 from cosim.report.gallery import Gallery
 from cosim.report.page import render
 from cosim.report.published import AUTHORS
-from cosim.report.quantity import percent, si
+from cosim.report.quantity import percent, si, told
 from cosim.report.verdict import Criterion, Thresholds, criteria
+from cosim.tasks import Chords, Goal, Grade, Score
 from cosim.training import History
 from cosim.waves import Waves
 
-
-class Loss(NamedTuple):
-    """What one recording's outputs cost: mean binary cross-entropy, frame negative log-likelihood [nats]."""
-
-    bce: float
-    nll: float
+Loss = Score | Grade
+"""What one recording's outputs cost: a score for chords, a grade for classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +41,7 @@ class Report:
         recordings: "torch", "ngspice" running free, and "ngspice, driven" if that was asked for.
         comparisons: of torch with each of the others, by the other's name.
         losses: by recording; empty if the right answers are not known.
-        targets: the right answers, 0 or 1, (time, output); None if they are not known.
+        targets: the right answers, 0 or 1, (time, output), or (1, output) for a class; None if they are not known.
         deck: the circuit.
         round_trip: largest relative error of a conductance read back from it.
         thresholds: of the verdict.
@@ -54,6 +51,7 @@ class Report:
         histories: learning curves by name.
         provenance: versions, seeds and fingerprints by name.
         created: ISO date.
+        goal: what was asked for: chords or a class.
     """
 
     network: str
@@ -73,6 +71,7 @@ class Report:
     histories: Mapping[str, History] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     created: str = field(default_factory=lambda: date.today().isoformat())
+    goal: Goal = Chords()
 
     @property
     def free(self) -> Comparison:
@@ -99,6 +98,13 @@ class Report:
         """All of that over the number of spikes [J]; nan without a spike."""
         return sum(self.energy.values()) / self.free.spikes[1] if self.free.spikes[1] else math.nan
 
+    @property
+    def lessons(self) -> tuple[Mapping[str, History], ...]:
+        """Learning curves that can be held against each other: those of chords, those of classes."""
+        named = {name: history.test.accuracy is not None for name, history in self.histories.items()}
+        kinds = ({name: self.histories[name] for name in named if named[name] is kind} for kind in (False, True))
+        return tuple(kind for kind in kinds if kind)
+
     def parting(self, comparison: Comparison) -> str:
         """When and where two recordings part, in words."""
         first = comparison.first
@@ -122,7 +128,7 @@ class Report:
             "cards": [card.as_dict() for card in self.cards],
             "devices": [gallery.as_dict() for gallery in self.galleries],
             "histories": {name: history.as_dict() for name, history in self.histories.items()},
-            "authors": AUTHORS._asdict() if self.histories else None,
+            "authors": AUTHORS._asdict() if any(map(of_chords, self.lessons)) else None,
             "provenance": dict(self.provenance),
             "created": self.created,
         })  # fmt: skip
@@ -148,10 +154,13 @@ class Report:
                       f"{si(float(x.rms.max()), 'V')} (worst); "
                       f"outputs {si(float(x.peaks.max()), 'A')} apart at most"]  # fmt: skip
         for name, loss in self.losses.items():
-            lines.append(f"      {name}: binary cross-entropy {loss.bce:.5f}, {loss.nll:.4f} nats a frame")
-        if self.histories:
-            ours = ", ".join(f"{name} {x.test.bce:.4f}" for name, x in self.histories.items())
-            lines.append(f"      test cross-entropy: {ours}; {AUTHORS}")
+            lines.append(f"      {name}: {told(loss, 5)}")
+        for kind in self.lessons:
+            tests = [(name, x.test) for name, x in kind.items()]
+            if of_chords(kind):
+                lines.append(f"      test cross-entropy: {', '.join(f'{k} {x.bce:.4f}' for k, x in tests)}; {AUTHORS}")
+            else:
+                lines.append(f"      test accuracy: {', '.join(f'{k} {percent(x.accuracy)}' for k, x in tests)}")
         blocks = ", ".join(f"{block} {si(joule, 'J')}" for block, joule in self.energy.items())
         return [*lines, f"      energy: {blocks}; {si(self.energy_per_spike, 'J')} a spike"]
 
@@ -162,14 +171,19 @@ class Report:
             "benches": [[plots.bench(waves), *plots.loops(waves)] for waves in self.benches],
             "fits": [plots.fitted(card) for card in self.cards],
             "galleries": [list(gallery.figures.values()) for gallery in self.galleries],
-            "learning": plots.learned(self.histories) if self.histories else "",
+            "learning": [plots.learned(kind) for kind in self.lessons],
             "arrays": plots.arrays(conductances(self.deck)),
             "membranes": plots.membranes(pair, self.free, self.neurons, self.v_th),
             "raster": plots.raster(pair),
             "distances": plots.distances(self.comparisons, self.thresholds.rms),
-            "rolls": plots.rolls(outputs, self.targets),
+            "rolls": (plots.rolls if isinstance(self.goal, Chords) else plots.votes)(outputs, self.targets),
             "energies": plots.energies(self.energy),
         }
+
+
+def of_chords(histories: Mapping[str, History]) -> bool:
+    """Whether learning curves, all of one kind, are those of chords."""
+    return next(iter(histories.values())).test.accuracy is None
 
 
 def shown(value: float, criterion: Criterion) -> str:

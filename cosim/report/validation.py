@@ -20,8 +20,8 @@ from cosim.report.gallery import Gallery
 from cosim.report.report import Loss, Report
 from cosim.report.verdict import Thresholds
 from cosim.spice import capabilities
-from cosim.tasks import Piece, frame_nll, mean_bce
-from cosim.training import SKIP, History
+from cosim.tasks import Chords, Classes, Goal, Piece
+from cosim.training import History
 from cosim.waves import Waves
 
 Stimulus = torch.Tensor | Piece | Sequence[Piece]
@@ -44,6 +44,7 @@ def validate(
     thresholds: Thresholds | None = None,
     provenance: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    goal: Goal | None = None,
 ) -> Report:
     """Run a stimulus through a network in torch and through its deck in ngspice, and compare.
 
@@ -63,20 +64,23 @@ def validate(
         thresholds: of the verdict.
         provenance: further facts to keep, such as seeds.
         progress: called with a run's name and the share of it that is done.
+        goal: of the piece's task; by default `Classes` if a single frame of targets answers many, else `Chords`.
 
     Raises:
-        ValueError: if the stimulus has another width than the network, or there is no piece.
+        ValueError: if stimulus or targets have another width than the network, or there is no piece.
         NetlistError: if the deck is none, or not a network's.
         SimulationError: if ngspice fails.
     """
     piece, words = _piece(stimulus)
+    targets = piece.targets if piece.targets.numel() else None
+    _check(network, piece, targets)
+    goal = goal or (Classes() if targets is not None and len(targets) == 1 < len(piece.inputs) else Chords())
     round_trip = _round_trip(network, deck)
     recordings = _recordings(
         network, deck, piece.inputs, (driven, event, whole), progress or (lambda name, share: None)
     )
     first = recordings["torch"]
     others = {name: compare(first, x, tolerance) for name, x in recordings.items() if x is not first}
-    targets = piece.targets if piece.targets.numel() else None
     versions = software(capabilities()["version"])
     missing = {"event transfer": "did not settle"} if event and "ngspice, event" not in recordings else {}
     return Report(
@@ -86,7 +90,7 @@ def validate(
         v_th=np.array([float(one.v_th) for layer in network.layers for one in layer.each()]),
         recordings=recordings,
         comparisons=others,
-        losses={} if targets is None else {name: _loss(x, targets) for name, x in recordings.items()},
+        losses={} if targets is None else {name: _loss(x, targets, goal) for name, x in recordings.items()},
         targets=targets,
         deck=deck,
         round_trip=round_trip,
@@ -95,6 +99,7 @@ def validate(
         benches=tuple(benches),
         galleries=tuple(galleries),
         histories=dict(histories or {}),
+        goal=goal,
         provenance=versions | {"deck sha256": deck.sha256()} | missing | dict(provenance or {}),
     )
 
@@ -122,6 +127,15 @@ def _piece(stimulus: Stimulus) -> tuple[Piece, str]:
     return piece, f"{words}; the first of {len(stimulus)} pieces" if len(stimulus) > 1 else words
 
 
+def _check(network: Network, piece: Piece, targets: torch.Tensor | None) -> None:
+    """Refuse the answers of another task before ngspice has run."""
+    if targets is not None and targets.shape[-1] != network.sizes[-1]:
+        raise ValueError(
+            f"piece {piece.name} has answers of {targets.shape[-1]} outputs, the network has {network.sizes[-1]}; "
+            "take a piece of the task that it was trained on"
+        )
+
+
 def _recordings(network, deck, inputs, asked, progress) -> dict[str, Recording]:
     """Torch, then ngspice running free, driven, and by events; by parts the first two have most runs in common."""
     driven, event, whole = asked
@@ -138,9 +152,10 @@ def _recordings(network, deck, inputs, asked, progress) -> dict[str, Recording]:
     return found
 
 
-def _loss(recording: Recording, targets: torch.Tensor) -> Loss:
-    outputs = torch.from_numpy(np.asarray(recording.outputs, dtype=float))
-    return Loss(*(float(loss(outputs, targets.double(), SKIP)) for loss in (mean_bce, frame_nll)))
+def _loss(recording: Recording, targets: torch.Tensor, goal: Goal) -> Loss:
+    outputs, fired = (torch.from_numpy(np.asarray(x, dtype=float)) for x in (recording.outputs, recording.spikes))
+    outputs, targets, fired = outputs.unsqueeze(1), targets.double().unsqueeze(1), fired.mean(1, keepdim=True)
+    return goal.judge(outputs, targets, torch.ones_like(fired), fired)[0]
 
 
 def _round_trip(network: Network, deck: Netlist) -> float:
