@@ -12,14 +12,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import nn
 
 from cosim import neurons
 from cosim.card import Card
-from cosim.crossbar import Crossbar, Levels, Nonideal
+from cosim.crossbar import Crossbar, Levels, Nonideal, Programmed, Protocol, program
+from cosim.crossbar.programming import USUAL
 from cosim.device import Device
-from cosim.devices import LevelSpread
+from cosim.devices import VCM, LevelSpread
 from cosim.kernels.frames import fine
 from cosim.neurons import Neuron, State
 
@@ -206,6 +208,35 @@ class Network(nn.Module):
         piece = self.t_frame / parts, steps // parts
         runs = [fine(layer.neuron, (batch, layer.size), *piece, backend) for layer in self.layers]
         return [lambda state, i_in, run=run: run(state, i_in)[0] for run in runs]
+
+    def program(
+        self, cell: VCM | Card, protocol: Protocol = USUAL, *, which: Sequence[int] | None = None, seed: int = 0
+    ) -> list[Programmed]:
+        """Write the weights into cells by pulses, and let these cells stand for the weights from now on.
+
+        What they are is exported, judged and, where other weights are left to train, trained around.
+
+        Args:
+            cell: what the arrays are made of, as `cosim.crossbar.program` takes it.
+            protocol: of the pulses.
+            which: numbers of the arrays to program, the readout's last; by default all.
+            seed: of the cells.
+
+        Returns:
+            What became of the cells of each, (2, output, input): positive, negative.
+
+        Raises:
+            ValueError: for an array that there is not, or levels that the cell cannot reach.
+        """
+        crossbars, found = self.crossbars, []
+        which = range(len(crossbars)) if which is None else which
+        if not set(which) <= set(range(len(crossbars))):
+            raise ValueError(f"arrays are numbered 0 to {len(crossbars) - 1}, got {list(which)}")
+        for k in which:
+            own = int(np.random.SeedSequence((seed, k)).generate_state(1)[0])
+            found.append(program(cell, crossbars[k].aims().numpy(), protocol, seed=own))
+            crossbars[k].hold(torch.from_numpy(found[-1].conductances))
+        return found
 
     def save(self, path: str | Path) -> None:
         """Write weights, neurons and levels to a file that `torch.load` can read; all of it or nothing."""

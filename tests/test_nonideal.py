@@ -1,11 +1,13 @@
 """Arrays as they are: where cells land, what sticks, drifts and rustles, the drop along wires, cells held."""
 
+import numpy as np
 import pytest
 import torch
 
 from cosim.card import Card
 from cosim.crossbar import Crossbar, Levels, Nonideal, Wires, read, signed
 from cosim.crossbar.levels import GAP
+from cosim.deck import conductances, export
 from cosim.devices import VCM, LevelSpread, Retention
 from cosim.learning import Bruno
 from cosim.network import Network
@@ -246,6 +248,34 @@ def test_counted_outputs_without_a_neuron_each():
 def test_another_number_of_units_than_layers():
     with pytest.raises(ValueError, match="unit: one for all hidden layers, or one for each of 2; got 3"):
         Network((4, 6, 5, 3), LIF(), VCM(), unit=(1e-9, 1e-9, 1e-9))
+
+
+# Programmed --------------------------------------------------------------------------------------------------------
+
+
+def test_a_programmed_network_is_judged_and_exported_as_its_cells_are(tmp_path):
+    levels = Levels.of(VCM(), 7, lowest=35e-6)
+    net = Network((4, 6, 3), LIF(), levels, unit=1e-9)
+    aims = [bar.aims() for bar in net.crossbars]
+    (own,) = net.program(VCM(), which=[0])
+    first, last = net.crossbars
+    assert not own.failed.any() and (abs(own.conductances - aims[0].numpy()) <= 2e-6).all()
+    assert last.held is None and torch.equal(torch.stack(last.conductances()), aims[1])
+    plus, minus = conductances(export(net))[0]
+    assert np.stack([plus, minus]) == pytest.approx(own.conductances, rel=1e-11)
+    net.save(tmp_path / "net.pt")
+    assert torch.equal(Network.load(tmp_path / "net.pt")(noise()).outputs, net(noise()).outputs)
+    assert net.program(VCM(), which=[0], seed=1)[0].conductances.tolist() != own.conductances.tolist()
+
+
+def test_an_array_that_there_is_not():
+    with pytest.raises(ValueError, match=r"arrays are numbered 0 to 1, got \[2\]"):
+        network().program(VCM(), which=[2])
+
+
+def test_a_level_below_the_cell():
+    with pytest.raises(ValueError, match="the lowest level, 1e-06 S, is below what the cell can reach, 1.52e-05 S"):
+        Levels.of(VCM(), 7, lowest=1e-6)
 
 
 # Refusals --------------------------------------------------------------------------------------------------------

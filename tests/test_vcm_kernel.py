@@ -10,7 +10,7 @@ import torch
 
 from cosim.devices import VCM
 from cosim.kernels.junction import Cell, Half, rates, slopes
-from cosim.kernels.vcm import simulate_vcm, switching_time
+from cosim.kernels.vcm import Load, simulate_vcm, switching_time
 
 POINTS = np.array([0, 1e-9, 100e-9, 101e-9, 300e-9, 301e-9, 600e-9, 601e-9, 1e-6])
 LEVELS = np.array([0, -1.1, -1.1, 0, 0, 1.6, 1.6, 0, 0])
@@ -139,6 +139,38 @@ def test_ten_thousand_cells() -> None:
 @pytest.mark.slow
 def test_a_hundred_thousand_cells() -> None:
     crowd(100_000)
+
+
+# --- loads ------------------------------------------------------------------------------------------------------
+
+
+def test_a_load_is_as_more_of_the_cells_own_wires() -> None:
+    cell = VCM()
+    longer, warmer = cell.replace(r_series=3650.0), cell.replace(alpha_line=2 * cell.alpha_line)
+    for other, load in ((longer, Load(3000.0)), (warmer, Load(r_cubic=cell.r_cubic))):
+        own, loaded = simulate_vcm(other, TIME, VOLTS), simulate_vcm(cell, TIME, VOLTS, load=load)
+        assert all(y == pytest.approx(x, rel=1e-9, abs=1e-15) for x, y in zip(own, loaded))
+    both = simulate_vcm(cell, TIME, VOLTS, load=Load(np.array([0.0, 3000.0])))
+    assert both.n[:, :1] == pytest.approx(simulate_vcm(cell, TIME, VOLTS).n, rel=1e-9)
+    assert both.n[:, 1:] == pytest.approx(simulate_vcm(longer, TIME, VOLTS).n, rel=1e-9)
+
+
+@pytest.mark.parametrize("load", [Load(25e3), Load(r_cubic=1 / 50e-6**3), Load(1e3, 1e13)])
+def test_a_load_takes_its_share_of_the_voltage(load: Load) -> None:
+    """The cell under what is left draws the current that the trace has; at 1 V over it, a limit's own current."""
+    trace, most = simulate_vcm(VCM(), TIME, 1.5 * VOLTS, load=load), 0.0
+    for k in (15, 18, 70, 110):
+        v, i = 1.5 * VOLTS[k], float(trace.current[k, 0])
+        left = v - i * (load.r + load.r_cubic * i**2)
+        assert float(VCM().current(left, trace.n[k, 0], trace.temp[k, 0])) == pytest.approx(i, rel=1e-5)
+        most = max(most, abs(v - left))
+    assert most > 0.5
+
+
+@pytest.mark.parametrize("load", [Load(-1.0), Load(math.nan), Load(0.0, math.inf), Load(np.array([1.0, -1.0]))])
+def test_impossible_loads_are_refused(load: Load) -> None:
+    with pytest.raises(ValueError, match="a load must be finite and 0 or more"):
+        simulate_vcm(VCM(), TIME, VOLTS, load=load)
 
 
 # --- hostile inputs ---------------------------------------------------------------------------------------------

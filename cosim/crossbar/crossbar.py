@@ -50,6 +50,11 @@ class Crossbar(nn.Module):
         """Neuron current over column current: the mirror's ratio."""
         return self.step / (self.levels.gap * self.levels.v_read)
 
+    def aims(self) -> Tensor:
+        """What the cells should be set to [S], (2, output, input): positive, negative, at the nearest level."""
+        with torch.no_grad():
+            return torch.stack(self.levels.pair(self.levels.round(self.weight)))
+
     def hold(self, cells: Tensor) -> None:
         """Let these cells [S] stand for the weights, which are trained no more; (2, output, input), positive first.
 

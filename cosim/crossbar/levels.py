@@ -64,7 +64,8 @@ class Levels:
                 raise ValueError(f"{name} needs a number for each of the {self.steps + 1} levels, or none")
 
     @classmethod
-    def of(cls, cell: Device, count: int | None = 7, gap: float | None = None, v_read: float = V_READ) -> Self:
+    def of(cls, cell: Device, count: int | None = 7, gap: float | None = None, v_read: float = V_READ,
+           lowest: float | None = None) -> Self:  # fmt: skip
         """Levels of a cell: from its high-resistance state upwards.
 
         Args:
@@ -72,12 +73,16 @@ class Levels:
             count: signed levels of a pair, odd; None for weights without rounding.
             gap: distance of two levels [S]; by default 20 uS, or less where the cell's range holds no so many.
             v_read: read voltage [V].
+            lowest: level [S]; by default the high-resistance state, which of cells that differ some cannot reach.
 
         Raises:
-            ValueError: for an even count, or levels beyond the cell's low-resistance state.
+            ValueError: for an even count, or levels beyond the cell's two states.
         """
         steps = _steps(count)
-        g_off, g_on = (float(cell.conductance(n, v_read)) for n in (cell.n_min, cell.n_max))
+        g_min, g_on = (float(cell.conductance(n, v_read)) for n in (cell.n_min, cell.n_max))
+        g_off = g_min if lowest is None else lowest
+        if g_off < g_min:
+            raise ValueError(f"the lowest level, {g_off:.3g} S, is below what the cell can reach, {g_min:.3g} S")
         gap = min(GAP, (g_on - g_off) / steps) if gap is None else gap
         if g_off + steps * gap > g_on:
             raise ValueError(

@@ -47,6 +47,21 @@ class Trace(NamedTuple):
     temp: np.ndarray
 
 
+class Load(NamedTuple):
+    """What stands between the voltage and a cell: it takes r i + r_cubic i^3.
+
+    Attributes:
+        r: resistance [Ohm], a float or (cells,).
+        r_cubic: resistance over the current squared [Ohm/A^2], a float or (cells,): soft until it takes all.
+    """
+
+    r: Value = 0.0
+    r_cubic: Value = 0.0
+
+
+BARE = Load()
+
+
 class CycledTrace(NamedTuple):
     """Cells whose filament changes from cycle to cycle, at the sampled times; each (samples, cells).
 
@@ -66,7 +81,7 @@ class CycledTrace(NamedTuple):
 
 
 def simulate_vcm(
-    cell: VCM, time: np.ndarray, v: np.ndarray, tol: float = 1e-6, cycles: Cycles | None = None
+    cell: VCM, time: np.ndarray, v: np.ndarray, tol: float = 1e-6, cycles: Cycles | None = None, load: Load = BARE
 ) -> Trace | CycledTrace:
     """Cells from n_init at ambient temperature under voltages linear between the samples.
 
@@ -81,10 +96,11 @@ def simulate_vcm(
         tol: error of one step in ln N, and relative in T.
         cycles: the filament that each half cycle moves to, (halves, cells); one row for every time that the voltage
             leaves zero for the other side by more than 15 uV [1], the first time included.
+        load: in series with the cell and part of what the voltage is across; it stays cold.
 
     Raises:
-        ValueError: for times that do not rise, shapes that do not fit, a voltage that is not finite, a
-            tolerance that double precision cannot keep, or cycles too few or impossible.
+        ValueError: for times that do not rise, shapes that do not fit, a voltage that is not finite, a tolerance
+            that double precision cannot keep, cycles too few or impossible, or a load below zero.
 
     Sources:
         [1] Bengel et al., IEEE TCAS-I 67, 4618 (2020), Eqs. 21 to 24, doi 10.1109/TCSI.2020.3018502.
@@ -95,7 +111,8 @@ def simulate_vcm(
         raise ValueError(f"time must be one strictly increasing axis of at least 2 samples, got shape {time.shape}")
     if v.ndim != 2 or v.shape[0] != time.size or not np.all(np.isfinite(v)):
         raise ValueError(f"v must be finite and of shape ({time.size},) or ({time.size}, cells), got shape {v.shape}")
-    constants, start = _table(cell, v.shape[1] if cycles is None else max(v.shape[1], np.shape(cycles[0])[-1]), tol)
+    many = v.shape[1] if cycles is None else max(v.shape[1], np.shape(cycles[0])[-1])
+    constants, start = _table(cell, many, tol, load)
     targets = np.empty((4, 0, 1)) if cycles is None else _targets(cell, cycles, v, len(start))
     out = np.empty((3 if cycles is None else 5, time.size, len(start)))
     with parallel_chunksize(SHARE):
@@ -120,7 +137,7 @@ def switching_time(cell: VCM, v: Value, n: Value, stop: float = 1e6, tol: float 
     v, n = np.atleast_1d(np.asarray(v, dtype=float)), np.atleast_1d(np.asarray(n, dtype=float))
     if not (np.all(np.isfinite(v)) and np.all(n > 0)):
         raise ValueError(f"a pulse needs a finite voltage and a density above 0 to reach, got {v} V and {n} 1/m^3")
-    constants, start = _table(cell, max(v.size, n.size), tol)
+    constants, start = _table(cell, max(v.size, n.size), tol, BARE)
     v, goal = (np.ascontiguousarray(np.broadcast_to(x, len(start))) for x in (v, np.log(n)))
     out = np.empty(len(start))
     with parallel_chunksize(SHARE):
@@ -128,11 +145,14 @@ def switching_time(cell: VCM, v: Value, n: Value, stop: float = 1e6, tol: float 
     return out
 
 
-def _table(cell, cells, tol):
+def _table(cell, cells, tol, load):
     """Constants (cells, fields of Cell) and the starting ln N (cells,)."""
     if not 1e-10 <= tol <= 1e-2:
         raise ValueError(f"tol must be from 1e-10 to 1e-2, got {tol}")
-    columns = [_plain(getattr(cell, name)) for name in (*Cell._fields, "n_init")]
+    loads = {"r_wires": _plain(load.r), "r_cubic": _plain(load.r_cubic)}
+    if not all(np.all(np.isfinite(x) & (x >= 0)) for x in loads.values()):
+        raise ValueError(f"a load must be finite and 0 or more, got {load}")
+    columns = [_plain(getattr(cell, name)) + loads.get(name, 0.0) for name in (*Cell._fields, "n_init")]
     columns = np.broadcast_arrays(*columns, np.empty(cells))[:-1]
     table = np.ascontiguousarray(np.stack(columns, -1))
     return np.ascontiguousarray(table[:, :-1]), np.log(table[:, -1])
