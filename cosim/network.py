@@ -203,9 +203,12 @@ class Network(nn.Module):
         outputs = self.readout.currents(spikes[-1], readout, dice) + self.offset
         return Trace(outputs, tuple(spikes), tuple(voltages))
 
-    def fine(self, batch: int, *, steps: int = 1000, parts: int = 1, backend: str = "auto") -> list[Frame]:
-        """The fine simulation of each layer without gradients: a whole frame, or one of so many equal parts."""
-        piece = self.t_frame / parts, steps // parts
+    def fine(self, batch: int, *, steps: int | None = 1000, parts: int = 1, backend: str = "auto") -> list[Frame]:
+        """The fine simulation of each layer without gradients: a whole frame, or one of so many equal parts.
+
+        In so many steps a frame, or in as many as the error of the solution asks for.
+        """
+        piece = self.t_frame / parts, steps and steps // parts
         runs = [fine(layer.neuron, (batch, layer.size), *piece, backend) for layer in self.layers]
         return [lambda state, i_in, run=run: run(state, i_in)[0] for run in runs]
 

@@ -79,14 +79,14 @@ class Schedule:
         batch: pieces in an update.
         rate: Adamax's learning rate (betas 0.9 and 0.995).
         seed: of the order of the pieces.
-        steps: fine steps in a frame when the network is judged; one is exact for a LIF.
+        steps: fine steps in a frame when the network is judged; one is exact for a LIF, None lets the error choose.
     """
 
     epochs: int = 20
     batch: int = 4
     rate: float = 0.01
     seed: int = 0
-    steps: int = 1000
+    steps: int | None = 1000
 
 
 def train(
@@ -143,7 +143,7 @@ def train(
 
 
 def evaluate(
-    network: Network, pieces: Sequence[Piece], batch: int = 32, goal: Goal = Task.goal, steps: int = 1000
+    network: Network, pieces: Sequence[Piece], batch: int = 32, goal: Goal = Task.goal, steps: int | None = 1000
 ) -> Score | Grade:
     """Score of a network on pieces, weights at their nearest levels, on the fine grid.
 
@@ -152,7 +152,7 @@ def evaluate(
         pieces: of one task.
         batch: most pieces at a time.
         goal: of the task: a score for chords, a grade for classes.
-        steps: fine steps in a frame.
+        steps: fine steps in a frame; None for as many as the error asks for.
 
     Raises:
         ValueError: if no piece is long enough to count.

@@ -39,8 +39,9 @@ class Merz(NamedTuple):
         return torch.exp(-((self.field_act / (field.abs() + self.field_soft)) ** self.w_stretch)) / self.tau_0
 
     def within(self, p: Tensor) -> Tensor:
-        """Polarization [C/m2] clipped to saturation."""
-        return torch.minimum(torch.maximum(p, 0 * p - self.p_sat), 0 * p + self.p_sat)
+        """Polarization [C/m2] clipped to saturation; there it depends on p no more: an explicit step far too long for
+        the rate would else multiply its gradient by thousands, step after step."""
+        return torch.where(p.abs() < self.p_sat, p, torch.sign(p) * self.p_sat)
 
     def moved(self, start: Tensor, turn: Value, p: Tensor, dt: Value) -> Tensor:
         """How far the polarization moves in a backward Euler step [C/m2], differentiable.

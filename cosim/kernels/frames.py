@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cosim.kernels import coarse, felif, lif
+from cosim.kernels import adaptive, coarse, felif, lif
 from cosim.neurons import LIF, FeLIF, Neuron, State
 
 BACKENDS = ("auto", "numba", "torch")
@@ -22,16 +22,18 @@ class Kernel(NamedTuple):
         lanes: its constants for a population of a shape, as `felif.lanes`.
         frame: one frame of fine steps, as `felif.frame`.
         leap: one coarse step and its Jacobian, as `coarse.leap`.
+        exact: one frame in steps of its own, and their Jacobian, as `adaptive.leap`.
     """
 
     lanes: Callable
     frame: Callable
     leap: Callable
+    exact: Callable
 
 
 KERNELS: dict[type[Neuron], Kernel] = {
-    FeLIF: Kernel(felif.lanes, felif.frame, coarse.leap),
-    LIF: Kernel(lif.lanes, lif.frame, lif.leap),
+    FeLIF: Kernel(felif.lanes, felif.frame, coarse.leap, adaptive.leap),
+    LIF: Kernel(lif.lanes, lif.frame, lif.leap, lif.exact),
 }
 """By the neuron's own class: a child may have another equation."""
 
@@ -43,15 +45,18 @@ class Fine(NamedTuple):
         neuron: the population's device, in its clocked form.
         shape: of the population, (batch, neuron).
         t_frame: length of a frame [s].
-        steps: fine steps in it; where the step is exact, they say only how finely a crossing is timed.
+        steps: fine steps in it; where the step is exact, they say only how finely a crossing is timed. None for as
+            many as the error of the solution asks for.
         lanes: the kernel's constants, or None for the torch loop.
+        tolerance: of that error, as in `cosim.kernels.adaptive`.
     """
 
     neuron: Neuron
     shape: tuple[int, int]
     t_frame: float
-    steps: int
+    steps: int | None
     lanes: felif.Lanes | None
+    tolerance: float = adaptive.TOL
 
     @property
     def backend(self) -> str:
@@ -89,6 +94,19 @@ class Fine(NamedTuple):
         v, _, jacobian = self._kernel.leap(self.lanes.table, v, p, z + hold, i_in, self.t_frame)
         return _like(state.v, v), _like(state.v, jacobian, len(jacobian))
 
+    def exact(self, state: State, i_in: torch.Tensor) -> tuple[State, torch.Tensor]:
+        """One frame in steps that the error chooses: the state, and the Jacobian as in `coarse`.
+
+        The Jacobian is the solution's own. For populations with a kernel only.
+        """
+        after = self._exact(state, i_in, True)
+        v, p, z = (_like(state.v, x) for x in after[:3])
+        return State(v, p, z, state.hold), _like(state.v, after.jacobian, len(after.jacobian))
+
+    def _exact(self, state, i_in, sloped):
+        flat = (x.detach().double().contiguous().numpy().ravel() for x in (*state, i_in))
+        return self._kernel.exact(self.lanes.table, *flat, self.t_frame, self.tolerance, sloped)
+
     @property
     def _kernel(self) -> Kernel:
         return KERNELS[type(self.neuron)]
@@ -101,8 +119,11 @@ class Fine(NamedTuple):
         return state, top
 
     def _numba(self, state, i_in):
-        flat = [x.detach().double().contiguous().numpy().ravel() for x in (*state, i_in)]
-        after = self._kernel.frame(self.lanes.table, *flat, self.t_frame / self.steps, self.steps)
+        if self.steps is None:
+            after = self._exact(state, i_in, False)[:4]
+        else:
+            flat = (x.detach().double().contiguous().numpy().ravel() for x in (*state, i_in))
+            after = self._kernel.frame(self.lanes.table, *flat, self.t_frame / self.steps, self.steps)
         v, p, z, top = (_like(state.v, x) for x in after)
         return State(v, p, z, state.hold), top
 
@@ -111,18 +132,21 @@ def _like(x: torch.Tensor, values: np.ndarray, *front: int) -> torch.Tensor:
     return torch.from_numpy(values).to(x.dtype).reshape(*front, *x.shape)
 
 
-def fine(neuron: Neuron, shape: tuple[int, int], t_frame: float, steps: int, backend: str = "auto") -> Fine:
-    """Prepare a population of this shape, (batch, neuron).
+def fine(neuron: Neuron, shape: tuple[int, int], t_frame: float, steps: int | None, backend: str = "auto") -> Fine:
+    """Prepare a population of this shape, (batch, neuron), for frames of so many steps or of as many as are needed.
 
     Raises:
-        ValueError: for an unknown backend, "numba" for a neuron that has no kernel, or a frame without length or steps.
+        ValueError: for an unknown backend, "numba" or error control for a neuron that has no kernel, or a frame
+            without length or steps.
     """
-    if not (t_frame > 0 and steps >= 1):
+    if not (t_frame > 0 and (steps is None or steps >= 1)):
         raise ValueError(f"a frame needs a positive length and at least one step, got {t_frame} s in {steps} steps")
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
     kernel = KERNELS.get(type(neuron))
     if backend == "numba" and kernel is None:
         raise ValueError(f"{type(neuron).__name__} has no numba kernel; use backend='torch'")
+    if steps is None and (kernel is None or backend == "torch"):
+        raise ValueError(f"{type(neuron).__name__} has no kernel that controls its error here; give a number of steps")
     fused = kernel and backend != "torch"
     return Fine(neuron, shape, t_frame, steps, kernel.lanes(neuron, shape) if fused else None)

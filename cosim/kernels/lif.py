@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numba import njit
 
+from cosim.kernels.adaptive import Leap
 from cosim.kernels.felif import Lanes
 from cosim.neurons.lif import LIF
 
@@ -54,6 +55,24 @@ def leap(
     after, jacobian = np.empty(v.size), np.empty((2, v.size))
     _leaps(table, v, busy, i_in, dt, after, jacobian)
     return after, p, jacobian
+
+
+def exact(
+    table: np.ndarray,
+    v: np.ndarray,
+    p: np.ndarray,
+    z: np.ndarray,
+    hold: np.ndarray,
+    i_in: np.ndarray,
+    t_frame: float,
+    tol: float,
+    sloped: bool = True,
+) -> Leap:
+    """One frame, exact to rounding whatever the tolerance; args and returns are those of `cosim.kernels.adaptive.leap`,
+    the Jacobian's rows those of `leap`."""
+    del tol
+    jacobian = leap(table, v, p, z + hold, i_in, t_frame)[2] if sloped else None
+    return Leap(*frame(table, v, p, z, hold, i_in, t_frame, 1), jacobian, (z + hold == 0).astype(int))
 
 
 _FAST = dict(cache=True, error_model="numpy")  # with one loop over plain slices, lanes go through side by side

@@ -2,7 +2,8 @@
 
 from cosim.learning.bptt import BPTT
 from cosim.learning.bruno import Bruno
+from cosim.learning.exact import Exact
 from cosim.learning.inspice import InSpice
 from cosim.learning.rule import Loss, Rule
 
-__all__ = ["BPTT", "Bruno", "InSpice", "Loss", "Rule"]
+__all__ = ["BPTT", "Bruno", "Exact", "InSpice", "Loss", "Rule"]

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import torch
 
 from cosim.kernels.frames import BACKENDS, Fine, fine
+from cosim.learning.jacobian import linked, trainable
 from cosim.learning.rule import Rule, check_steps
 from cosim.learning.sequence import Whole, walks
 from cosim.network import Frame, Network
-from cosim.neurons import Neuron, State
+from cosim.neurons import State
 from cosim.surrogate import SHAPES, spike
 
 
@@ -80,46 +81,7 @@ class Bruno(Rule):
         (true, top), (v, jacobian) = run(state, i_in), run.coarse(state, i_in)
         x = (top if self.surrogate_at == "fine" else v) - run.neuron.v_th
         slope = SHAPES[run.neuron.surrogate](x) * (1 - state.hold)  # who rests does not fire
-        if len(jacobian) == 2:
-            v, z = _Membrane.apply(state.v, i_in, true.v, true.z, jacobian, slope)
-            return State(v, state.p, z, state.hold)
-        v, p, z = _Coarse.apply(state.v, state.p, i_in, true.v, true.p, true.z, jacobian, slope)
-        return State(v, p, z, state.hold)
-
-
-class _Coarse(torch.autograd.Function):
-    """Fine values forward, the coarse step's Jacobian backward."""
-
-    @staticmethod
-    def forward(ctx, v, p, i_in, true_v, true_p, true_z, jacobian, slope):
-        ctx.save_for_backward(jacobian, slope)
-        return true_v, true_p, true_z
-
-    @staticmethod
-    def backward(ctx, by_v, by_p, by_z):
-        jacobian, slope = ctx.saved_tensors
-        down = (by_v + slope * by_z) * jacobian[:3] + by_p * jacobian[3:]
-        return down[0], down[1], down[2], None, None, None, None, None
-
-
-class _Membrane(torch.autograd.Function):
-    """The same without polarization."""
-
-    @staticmethod
-    def forward(ctx, v, i_in, true_v, true_z, jacobian, slope):
-        ctx.save_for_backward(jacobian, slope)
-        return true_v, true_z
-
-    @staticmethod
-    def backward(ctx, by_v, by_z):
-        jacobian, slope = ctx.saved_tensors
-        by_v, by_i = (by_v + slope * by_z) * jacobian
-        return by_v, by_i, None, None, None, None
-
-
-def trainable(neuron: Neuron) -> bool:
-    """Whether a parameter of the neuron itself wants a gradient."""
-    return any(getattr(value, "requires_grad", False) for value in neuron.values.values())
+        return linked(state, i_in, true, jacobian, slope)
 
 
 def swap(value: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
