@@ -73,17 +73,23 @@ def medians(count: int, *actions: Callable[[], Any]) -> list[float]:
     return [statistics.median(row) for row in zip(*seconds)]
 
 
-def run(measure: Callable[[argparse.Namespace], Figures], about: str) -> None:
+def run(
+    measure: Callable[[argparse.Namespace], Figures],
+    about: str,
+    more: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+) -> None:
     """Measure and print; the program ends with 1 if a goal is missed.
 
     Args:
         measure: gives the figures, from the options of the command line.
         about: one sentence for --help.
+        more: adds options of its own.
     """
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="a minute's worth")
     parser.add_argument("--json", action="store_true", help="one object {figure: {value, unit, baseline, ...}}")
-    parser.add_argument("--data", help="the published JSB_Chorales.mat, or its folder")
+    parser.add_argument("--data", help="the published data, or their folder; by default JSB_Chorales.mat")
+    more(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = {}

@@ -10,8 +10,10 @@ import torch
 from cosim.devices import VCM
 from cosim.kernels.frames import fine
 from cosim.learning import BPTT, Bruno
+from cosim.learning.sequence import walks
 from cosim.network import Network
 from cosim.neurons import LIF, NormFeLIF, State
+from cosim.surrogate import SHAPES
 
 FRAME = 1e-3
 
@@ -201,3 +203,30 @@ def test_a_trainable_neuron_is_differentiated_in_torch():
         rule.gradient(net, stimulus(), torch.zeros(1), lambda y, t: y.square().mean())
         slopes.append(tau_m.grad.item())
     assert slopes[0] == pytest.approx(slopes[1], rel=1e-12) and slopes[0]
+
+
+# All frames at once ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("surrogate", list(SHAPES))
+@pytest.mark.parametrize("own", [(), (9,)], ids=str)
+def test_a_whole_stimulus_is_its_frames_one_by_one(surrogate, own):
+    dice = torch.Generator().manual_seed(0)
+    neuron = spread(own).replace(surrogate=surrogate)
+    net, run = Network((4, 9, 3), neuron, VCM(), recurrent=False), fine(neuron, (4, 9), FRAME, 1)
+    i_in = currents((30, 4, 9)).requires_grad_()
+    by_z, by_v = (torch.randn(30, 4, 9, generator=dice, dtype=torch.float64) for _ in range(2))
+    (frame,) = Bruno(substeps=1).frames(net, 4)
+    whole, state, seen = frame.sequence(i_in), neuron.rest((4, 9)), []
+    for current in i_in:
+        state = frame(neuron.tick(state), current)
+        seen.append(state)
+    single = torch.stack([x.z for x in seen]), torch.stack([x.v for x in seen])
+    assert walks(run) and whole[0].sum() > 10
+    assert torch.equal(whole[0], single[0]) and torch.allclose(whole[1], single[1], rtol=0, atol=1e-12)
+    ours, judge = (torch.autograd.grad((z * by_z).sum() + (v * by_v).sum(), i_in)[0] for z, v in (whole, single))
+    assert torch.allclose(ours, judge, rtol=1e-9, atol=1e-9 * float(judge.abs().max()))
+
+
+def test_neurons_that_differ_over_the_batch_go_frame_by_frame():
+    assert not walks(fine(spread((4, 9)), (4, 9), FRAME, 1))

@@ -102,5 +102,5 @@ def _slope(x, shape):
     else:
         for k in range(x.size):
             e = exp2(-abs(x[k]) * 5.770780163555854)  # exp(-4 |x|)
-            out[k] = 16 * e / (1 + e) ** 2
+            out[k] = 4 * e / (1 + e) ** 2
     return out

@@ -1,0 +1,201 @@
+"""Braille at 32, 8, 4 and 3 bits: FeLIF against LIF, and against the controls that say what makes the difference.
+
+A letter is 102 frames of events on 24 channels. They drive a layer of LIF neurons through a crossbar, and these
+another layer, one neuron a letter, through a second one; who spikes most names the letter. Contenders differ in the
+neurons of that last layer, or in what the first one hears:
+
+    FeLIF           the paper's
+    LIF             the paper's yardstick, 20 ms
+    matched LIF     as slow as the FeLIF forgets
+    recurrent LIF   a first layer that hears itself, smaller, so that there are as many weights
+
+Trainings take turns by seed, and each is kept in --store as it ends: the same command goes on where it was stopped.
+"""
+
+import argparse
+import json
+import math
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import stats
+
+from benchmarks.figures import Figures, figure, run
+from cosim.crossbar import signed
+from cosim.devices import VCM
+from cosim.kernels.frames import fine
+from cosim.learning import Exact
+from cosim.network import Network
+from cosim.neurons import LIF, FeLIF, Neuron, State
+from cosim.tasks import Task, braille
+from cosim.training import Schedule, train
+
+BITS, SEEDS, LETTERS = (3, 4, 8, 32), (0, 1, 2), 27
+QUIET = 0.2
+"""Of the usual first weights of a layer to itself: with more it does not stop firing, and learns nothing."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network but for its bits.
+
+    Attributes:
+        last: neurons that name the letter.
+        hidden: LIF neurons before them.
+        recurrent: whether these hear each other.
+        unit: current [A] of a weight of one into the last layer; chosen among three or four by short trainings.
+    """
+
+    last: Neuron
+    hidden: int
+    recurrent: bool
+    unit: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Data, and how they are learnt.
+
+    Attributes:
+        file: of the recordings.
+        threshold: they are encoded with; None for events.
+        unit: current [A] of a weight of one into the first layer, more where events are rare.
+        epochs: passes.
+        batch: letters in an update.
+    """
+
+    file: str
+    threshold: float | None
+    unit: float
+    epochs: int
+    batch: int
+
+    def task(self, data: str | None, seed: int) -> Task:
+        """The letters, split by this seed."""
+        return braille(Path(data or "") / self.file if data else None, self.threshold, seed=seed)
+
+
+EVENTS = Setting("braille_th10.npz", None, 5e-10, 10, 64)
+RAW = Setting("braille_raw40.npz", 1.0, 1e-10, 40, 16)
+
+
+def memory(neuron: FeLIF, wait: int = 50) -> float:
+    """Time constant [s] with which a neuron forgets half the charge that makes it fire, over so many milliseconds."""
+    charge = torch.linspace(1e-12, 20e-12, 2000, dtype=torch.float64)[:, None]
+    one = fine(neuron.clocked(), tuple(charge.shape), 1e-3, None)
+    rest, still = one.neuron.rest(charge.shape), torch.zeros_like(charge)
+
+    def needed(state: State) -> float:
+        return float(charge[one(state, charge / 1e-3)[0].z > 0].min())
+
+    whole = needed(rest)
+    state, _ = one(rest, still + whole / 2 / 1e-3)
+    for _ in range(wait):
+        state, _ = one(state, still)
+    return -wait * 1e-3 / math.log((whole - needed(state)) / (whole / 2))
+
+
+def contenders(hidden: int = 128) -> dict[str, Contender]:
+    """As many weights each: 24 h + h h + 27 h of the recurrent one is 51 times the others' h."""
+    few = int(math.sqrt(25.5**2 + 51 * hidden) - 25.5)
+    slow, per = LIF(tau_m=memory(FeLIF())), 256 / hidden
+    return {
+        "FeLIF": Contender(FeLIF(), hidden, False, 3e-10 * per),
+        "LIF": Contender(LIF(), hidden, False, 1e-11 * per),
+        "matched LIF": Contender(slow, hidden, False, 1e-11 * per),
+        "recurrent LIF": Contender(LIF(), few, True, 1e-11 * 256 / few),
+    }
+
+
+def network(one: Contender, setting: Setting, bits: int, seed: int) -> Network:
+    """Before training."""
+    net = Network(
+        (24, one.hidden, LETTERS, LETTERS), (LIF(), one.last), VCM(), levels=signed(bits), counted=True, seed=seed,
+        recurrent=(one.recurrent, False), unit=(setting.unit, one.unit),
+    )  # fmt: skip
+    net.layers[0].crossbar.weight.data[:, 24:] *= QUIET
+    return net
+
+
+def learn(one: Contender, setting: Setting, bits: int, seed: int, data: str | None, kept: Path) -> dict:
+    """A training, or what was kept of it."""
+    about = json.loads(json.dumps([repr(one), asdict(setting), bits, seed]))
+    if kept.exists() and (held := json.loads(kept.read_text()))["about"] == about:
+        return held
+    torch.set_num_threads(1)
+    schedule = Schedule(setting.epochs, setting.batch, 0.1, seed, steps=None)
+    net, checkpoint = network(one, setting, bits, seed), kept.with_suffix(".checkpoint")
+    history = train(net, setting.task(data, seed), Exact(1e-4), schedule, checkpoint=checkpoint, resume=True)
+    part = kept.with_suffix(".part")
+    part.write_text(json.dumps({"about": about, "history": history.as_dict()}))
+    part.replace(kept)
+    checkpoint.unlink(missing_ok=True)
+    return json.loads(kept.read_text())
+
+
+def ridge(task: Task, strength: float = 3.0, bins: int = 26) -> float:
+    """Accuracy of a linear classifier that hears how many events each channel had in each of so many parts."""
+
+    def counted(pieces):
+        x = torch.stack([piece.inputs for piece in pieces]).double()
+        parts = torch.stack([part.sum(1) for part in x.tensor_split(bins, 1)], 1).flatten(1)
+        return torch.cat([parts, torch.ones(len(x), 1)], 1), torch.cat([piece.targets for piece in pieces]).double()
+
+    x, y = counted(task.train + task.valid)
+    weight = torch.linalg.solve(x.T @ x + strength * torch.eye(x.shape[1]), x.T @ y)
+    x, y = counted(task.test)
+    return float(((x @ weight).argmax(1) == y.argmax(1)).double().mean())
+
+
+def measure(options: argparse.Namespace) -> Figures:
+    """Accuracy of every contender at every width, and its 95 % interval by Student's t over seeds."""
+    seeds, bits = (SEEDS[:1], BITS[:1]) if options.quick else (SEEDS, BITS)
+    store, field = Path(options.store), contenders(32 if options.quick else 128)
+    store.mkdir(parents=True, exist_ok=True)
+    yield "time constant of the matched LIF", figure(field["matched LIF"].last.tau_m, "s")
+    cases = [("events", EVENTS, b) for b in bits] + [("raw, threshold 1", RAW, 3)]
+    if options.quick:
+        cases = [("raw, threshold 1", Setting(RAW.file, 1.0, RAW.unit, 2, 16), 3)]
+    jobs = [(s, what, setting, b, name) for s in seeds for what, setting, b in cases for name in field]
+    found = dict(_learnt(jobs, field, store, options))
+    for what, setting in dict((case[:2]) for case in cases).items():
+        yield f"{what}: ridge on counts", figure(ridge(setting.task(options.data, 0)), "1")
+    for what, _, b in cases:
+        for name in field:
+            yield from _told(f"{what}, {b} bits: {name}", [found[s, what, b, name] for s in seeds])
+    for what, _, b in cases:
+        yield from _told(f"{what}, {b} bits: FeLIF less LIF", [
+            found[s, what, b, "FeLIF"] - found[s, what, b, "LIF"] for s in seeds
+        ])  # fmt: skip
+
+
+def _learnt(jobs, field, store, options):
+    """Accuracies on the test part, in the order in which trainings end."""
+    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+        running = {}
+        for s, what, setting, b, name in jobs:
+            kept = store / f"{what}-{b}-{name}-{s}.json".replace(" ", "-").replace(",", "")
+            running[pool.submit(learn, field[name], setting, b, s, options.data, kept)] = (s, what, b, name)
+        for one in as_completed(running):
+            yield running[one], one.result()["history"]["test"]["accuracy"]
+
+
+def _told(name: str, values: list[float]) -> Figures:
+    """Mean, and half of its interval where there are several."""
+    yield f"{name}, mean of {len(values)}", figure(np.mean(values), "1")
+    if len(values) > 1:
+        half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+        yield f"{name}, 95 % interval +-", figure(half, "1")
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", default="runs/braille", help="folder of finished trainings")
+    parser.add_argument("--workers", type=int, default=2, help="trainings side by side")
+
+
+if __name__ == "__main__":
+    run(measure, "Braille: bits, neurons, controls. --data is the folder of its files.", _options)
