@@ -73,7 +73,9 @@ def cosimulate(
     if wired and deck and not whole and deck.text == export(network).text:
         deck = None  # its own wires can be solved; those of another deck nobody knows
     own = not (deck or whole)  # then most of the text need be neither written nor read
-    deck = drive(deck or (skeleton if own else export)(network), only(network, inputs), v_read, t_frame)
+    with torch.no_grad():
+        rows = network.encoded(only(network, inputs).unsqueeze(1)).squeeze(1)
+    deck = drive(deck or (skeleton if own else export)(network), rows, v_read, t_frame)
     if driven is not None:
         _same_run(network, inputs, driven)
     stop, given = (len(inputs) + 1) * t_frame, dict(options=options or {}, timeout=timeout, progress=progress)
@@ -87,7 +89,7 @@ def cosimulate(
         raise NetlistError(f"{deck.name} has layers of {sizes} neurons, the network is {network.sizes}; export it anew")
     with contextlib.nullcontext(run) if run else Spice(**given) as spice:
         return _by_parts(
-            network, parts, inputs, first, driven, transfer, lambda x, step=STEP: spice(x, stop, step), begin
+            network, parts, rows, first, driven, transfer, lambda x, step=STEP: spice(x, stop, step), begin
         )
 
 
@@ -157,9 +159,9 @@ def _signals(network: Network) -> list[str]:
     own = [f"v_{kind}{name}" for kind in ("m", "s", "spk", "row") for name in names]
     return [
         *own,
-        *(f"v_in{c}" for c in range(network.sizes[0])),
+        *(f"v_in{c}" for c in range(network.rows)),
         *(f"v_out{n}" for n in range(network.sizes[-1])),
-        *(f"i_in{c}" for c in range(network.sizes[0])),
+        *(f"i_in{c}" for c in range(network.rows)),
         *(f"i_synapse{name}" for name in names),
         *(f"v_xn{name}.{node}" for name in names for node in ("free", "q")),
     ]
@@ -286,7 +288,7 @@ def _recorded(network: Network, deck: Netlist, waves: Waves, frames: int, begin:
 def _energy(network: Network, deck: Netlist, waves: Waves) -> dict[str, float]:
     """Energy [J] by block: what the rows feed into the arrays, and what the mirrors feed into free membranes."""
     names = neuron_names(network)
-    rows = -sum(_work(waves, f"v_in{c}", f"i_in{c}") for c in range(network.sizes[0]))
+    rows = -sum(_work(waves, f"v_in{c}", f"i_in{c}") for c in range(network.rows))
     membranes = sum(_work(waves, f"v_m{name}", f"i_synapse{name}", f"v_xn{name}.free") for name in names)
     load = _row_loads(network, conductances(deck))
     spikes = sum(load[name] * _work(waves, f"v_row{name}", f"v_row{name}") for name in names)

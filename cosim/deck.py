@@ -24,8 +24,9 @@ import torch
 from cosim.crossbar import Crossbar, Wires
 from cosim.device import Device
 from cosim.errors import ExportError, NetlistError
+from cosim.layer import Layer
 from cosim.netlist import Netlist
-from cosim.network import Layer, Network
+from cosim.network import Network
 from cosim.shelf import shipped
 
 EDGE = 1e-7
@@ -163,9 +164,9 @@ def _lines(network: Network, whole: bool) -> Iterator[str]:
     yield f"* cosim network {' - '.join(map(str, network.sizes))}, frames of {frame:g} s"
     yield ".options method=gear reltol=1e-4 abstol=1e-16 chgtol=1e-14 vntol=1e-6"
     yield f"Vclk clk 0 {_CLOCK.format(t=frame)}"
-    for channel in range(network.sizes[0]):
+    for channel in range(network.rows):
         yield f"Vin{channel} in{channel} 0 ${{in_{channel}=0}}"
-    below = [f"in{channel}" for channel in range(network.sizes[0])]
+    below = [f"in{channel}" for channel in range(network.rows)]
     for k, layer in enumerate(network.layers):
         own = [f"row{k}_{n}" for n in range(layer.size)]
         yield from _layer(layer, k, below + own * layer.recurrent, whole)

@@ -8,7 +8,7 @@ Axes: (time, batch, neuron). Rows of a layer's crossbar: its inputs first, then 
 
 import hashlib
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -22,76 +22,13 @@ from cosim.crossbar import Crossbar, Levels, Nonideal, Programmed, Protocol, pro
 from cosim.crossbar.programming import USUAL
 from cosim.device import Device
 from cosim.devices import VCM, LevelSpread
+from cosim.encoder import Encoder
 from cosim.kernels.frames import fine
-from cosim.neurons import Neuron, State
+from cosim.layer import Frame, Layer
+from cosim.neurons import Neuron
 
-Frame = Callable[[State, torch.Tensor], State]
-"""What happens to a population in one frame: (state after tick, current [A]) -> state at the frame's end."""
-
-_FIRST = dict(spread=1.75, shift=0.3)
-"""First weights of a layer: at 3 nA a weight, four driven rows of them make a FeLIF fire every few frames (ours)."""
-_QUIET = 20
-"""Neurons whose first weights among themselves, centred at zero, spread like those of the inputs; more of them
-start quieter each, so that a large layer does not keep itself firing."""
 SCHEMA = "cosim.network 1"
 """What a network's file says it is."""
-
-
-class Layer(nn.Module):
-    """A crossbar and the neurons on its columns.
-
-    Attributes:
-        crossbar: weights, (neuron, row).
-        neuron: the population's device in its clocked form.
-        inputs: rows that come from the layer below.
-        recurrent: whether the layer's own spikes are further rows.
-    """
-
-    def __init__(self, inputs: int, size: int, neuron: Neuron, recurrent: bool, **crossbar):
-        super().__init__()
-        self.inputs, self.size, self.neuron, self.recurrent = inputs, size, neuron, recurrent
-        self.crossbar = Crossbar(inputs + size * recurrent, size, **_FIRST, **crossbar)
-        own = self.crossbar.weight.data[:, inputs:]
-        own.sub_(_FIRST["shift"]).mul_(min(1.0, (_QUIET / size) ** 0.5))
-
-    def through(
-        self, below: torch.Tensor, frame: "Frame", weight: torch.Tensor, dice: torch.Generator | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Spikes, and voltages at the frames' ends [V], of a whole stimulus; each (time, batch, neuron).
-
-        Args:
-            below: what drives the rows from below, (time, batch, row).
-            frame: what one frame does; if it has a `sequence`, that does all of them where no spike comes back.
-            weight: from `Crossbar.drawn`, (neuron, row).
-            dice: of the reads.
-        """
-        fed = self.crossbar.currents(below, weight[:, : self.inputs], dice)
-        sequence = getattr(frame, "sequence", None)
-        if sequence and not self.recurrent:
-            return sequence(fed)
-        state, own, seen = self.neuron.rest(fed.shape[1:]), weight[:, self.inputs :], []
-        for i_in in fed:
-            back = self.crossbar.currents(state.z, own, dice) if self.recurrent else 0.0
-            state = frame(self.neuron.tick(state), i_in + back)
-            seen.append(state)
-        return torch.stack([state.z for state in seen]), torch.stack([state.v for state in seen])
-
-    def each(self) -> list[Neuron]:
-        """Every neuron as a device of its own, in order.
-
-        Raises:
-            ValueError: for a parameter with another number of values than there are neurons.
-        """
-        many = {name: x.tolist() for name, x in self.neuron.values.items() if getattr(x, "ndim", 0)}
-        for name, x in many.items():
-            if len(x) != self.size:
-                raise ValueError(
-                    f"{type(self.neuron).__name__}.{name} holds {len(x)} values for {self.size} neurons; "
-                    "give one, or one for each"
-                )
-        if not many:
-            return [self.neuron] * self.size
-        return [self.neuron.replace(**{name: x[n] for name, x in many.items()}) for n in range(self.size)]
 
 
 class Trace(NamedTuple):
@@ -120,6 +57,8 @@ class Network(nn.Module):
         levels: signed conductance levels of a weight; None for no rounding.
         recurrent: whether hidden layers feed themselves; or one answer for each.
         unit: synaptic current [A] of a weight of one; or one for each hidden layer.
+        encode: neurons of its own that each input drives, whose spikes drive the first layer instead (see `Encoder`);
+            0 for none.
         counted: the outputs are the spikes of the last hidden layer, one neuron an output: the readout is no more
             than a wire from each to its own output, and is not trained.
         t_frame: length of a frame [s].
@@ -129,22 +68,27 @@ class Network(nn.Module):
 
     Raises:
         TypeError: if neuron and synapse are not what they should be.
-        ValueError: for fewer than three sizes, or one that is not positive, for another number of neurons, answers or
-            units than hidden layers, for spread of a neuron without a card, or counted outputs without a neuron each.
+        ValueError: for fewer than three sizes, or one that is not positive, a negative `encode`, another number of
+            neurons, answers or units than hidden layers, spread of a neuron without a card, or counted outputs
+            without a neuron each.
         CardError: for spread of a card that does not know how neurons differ.
     """
 
     def __init__(self, sizes: Sequence[int], neuron: Neuron | Card | Sequence[Neuron | Card],
                  synapse: Device | Card | Levels, *, levels: int | None = 7,
                  recurrent: bool | Sequence[bool] = True, unit: float | Sequence[float] = 3e-9,
-                 counted: bool = False, t_frame: float = 1e-3, seed: int = 0, spread: bool = False):  # fmt: skip
+                 encode: int = 0, counted: bool = False, t_frame: float = 1e-3, seed: int = 0,
+                 spread: bool = False):  # fmt: skip
         super().__init__()
         if len(sizes) < 3 or min(sizes) < 1:
             raise ValueError(f"sizes are inputs, hidden layers, outputs, each at least 1; got {list(sizes)}")
+        if encode < 0:
+            raise ValueError(f"encode is a number of neurons to an input, or 0 for none, got {encode}")
         if counted and sizes[-1] != sizes[-2]:
             raise ValueError(f"counted outputs need a neuron each: {sizes[-1]} outputs, {sizes[-2]} in the last layer")
         self.sizes, self.t_frame, self.generator = tuple(sizes), t_frame, torch.Generator().manual_seed(seed)
-        hidden, self.counted = list(zip(sizes[:-2], sizes[1:-1])), counted
+        self.counted, self.encoder = counted, Encoder(sizes[0], encode, self.generator) if encode else None
+        hidden = list(zip([sizes[0] * (encode or 1), *sizes[1:-2]], sizes[1:-1]))
         common = dict(levels=_levels(synapse, levels), generator=self.generator)
         each = zip(
             *(_apiece(name, x, len(hidden)) for name, x in dict(neuron=neuron, recurrent=recurrent, unit=unit).items())
@@ -159,6 +103,15 @@ class Network(nn.Module):
             self.readout.weight.data.copy_(torch.eye(sizes[-1]))
             self.readout.weight.requires_grad_(False)
             self.offset.requires_grad_(False)
+
+    @property
+    def rows(self) -> int:
+        """Word lines that come from outside: inputs, or the neurons that encode them."""
+        return self.layers[0].inputs
+
+    def encoded(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What drives these word lines, 0 or 1, (time, batch, row), for a stimulus, (time, batch, channel)."""
+        return inputs if self.encoder is None else self.encoder(inputs, self.t_frame)
 
     @property
     def crossbars(self) -> list[Crossbar]:
@@ -194,7 +147,7 @@ class Network(nn.Module):
         generator = self.generator if drawn else None
         dice = generator or (self.nonideal and self.nonideal.dice())
         *weights, readout = [crossbar.drawn(generator) for crossbar in self.crossbars]
-        below, spikes, voltages = inputs, [], []
+        below, spikes, voltages = self.encoded(inputs), [], []
         for layer, frame, weight in zip(self.layers, frames, weights, strict=True):
             z, v = layer.through(below, frame, weight, dice)
             below = torch.cat([torch.zeros_like(z[:1]), z[:-1]])  # a spike drives its rows in the next frame
@@ -250,6 +203,7 @@ class Network(nn.Module):
             "levels": dict(vars(self.readout.levels)),
             "recurrent": [layer.recurrent for layer in self.layers],
             "unit": [float(layer.crossbar.unit) for layer in self.layers],
+            "encode": self.encoder.fan_out if self.encoder else 0,
             "counted": self.counted,
             "t_frame": float(self.t_frame),
             "nonideal": self.nonideal and self.nonideal.as_dict(),

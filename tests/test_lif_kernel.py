@@ -9,8 +9,8 @@ import torch
 
 from cosim.devices import VCM
 from cosim.kernels.frames import fine
+from cosim.kernels.lifwalk import walks
 from cosim.learning import BPTT, Bruno
-from cosim.learning.sequence import walks
 from cosim.network import Network
 from cosim.neurons import LIF, NormFeLIF, State
 from cosim.surrogate import SHAPES

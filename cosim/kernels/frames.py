@@ -33,7 +33,7 @@ class Kernel(NamedTuple):
 
 KERNELS: dict[type[Neuron], Kernel] = {
     FeLIF: Kernel(felif.lanes, felif.frame, coarse.leap, adaptive.leap),
-    LIF: Kernel(lif.lanes, lif.frame, lif.leap, lif.exact),
+    LIF: Kernel(lif.lanes, lif.frame, lif.leap, lif.solved),
 }
 """By the neuron's own class: a child may have another equation."""
 

@@ -57,7 +57,7 @@ def leap(
     return after, p, jacobian
 
 
-def exact(
+def solved(
     table: np.ndarray,
     v: np.ndarray,
     p: np.ndarray,

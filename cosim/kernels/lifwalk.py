@@ -5,12 +5,51 @@ those of frame after frame (`cosim/kernels/lif.py`), with the reset between two 
 """
 
 import numpy as np
+import torch
 from numba import njit
 
+from cosim.kernels.frames import Fine
 from cosim.kernels.vectormath import exp2, tanh
+from cosim.neurons import LIF
 
 SHAPES = ("tanh", "superspike", "triangle", "sigmoid")
 """Pseudo-derivatives of `cosim.surrogate` that the kernel knows, by number."""
+
+
+def walks(run: Fine) -> bool:
+    """Whether there is a kernel for it: of a LIF whose parameters are those of its neuron, whatever the batch."""
+    return run.backend == "numba" and type(run.neuron) is LIF and run.lanes.table.shape[1] == run.shape[1]
+
+
+def walk(run: Fine, i_in: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Spikes, and voltages [V] at the frames' ends, of those that crossed too; each (time, batch, neuron).
+
+    Args:
+        run: a population for which `walks` holds.
+        i_in: input currents [A], (time, batch, neuron); the result is differentiable by them.
+    """
+    return _Walk.apply(i_in, run)
+
+
+class _Walk(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, i_in, run):
+        v_reset = np.broadcast_to(torch.as_tensor(run.neuron.v_reset, dtype=torch.float64).numpy(), run.shape[1:])
+        v, z = forth(run.lanes.table, _plain(i_in), np.ascontiguousarray(v_reset), run.t_frame)
+        ctx.run, ctx.kept = run, (v, z)
+        return torch.from_numpy(z), torch.from_numpy(v)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, by_z, by_v):
+        shape = SHAPES.index(ctx.run.neuron.surrogate)
+        by_i = back(ctx.run.lanes.table, *ctx.kept, _plain(by_v), _plain(by_z), ctx.run.t_frame, shape)
+        return torch.from_numpy(by_i), None
+
+
+def _plain(x: torch.Tensor) -> np.ndarray:
+    return x.detach().double().contiguous().numpy()
+
 
 _FAST = dict(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from cosim.layer import Frame
 from cosim.learning.rule import Rule, check_steps
-from cosim.network import Frame, Network
+from cosim.network import Network
 
 
 @dataclass(frozen=True)

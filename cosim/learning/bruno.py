@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import torch
 
 from cosim.kernels.frames import BACKENDS, Fine, fine
+from cosim.kernels.lifwalk import walks
+from cosim.layer import Frame
 from cosim.learning.jacobian import linked, trainable
 from cosim.learning.rule import Rule, check_steps
-from cosim.learning.sequence import Whole, walks
-from cosim.network import Frame, Network
+from cosim.learning.sequence import Whole
+from cosim.network import Network
 from cosim.neurons import State
 from cosim.surrogate import SHAPES, spike
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from cosim.kernels.adaptive import TOL
 from cosim.kernels.frames import Fine, fine
+from cosim.kernels.lifwalk import walks
+from cosim.layer import Frame
 from cosim.learning.jacobian import linked, trainable
 from cosim.learning.rule import Rule
-from cosim.learning.sequence import Whole, walks
-from cosim.network import Frame, Network
+from cosim.learning.sequence import Whole
+from cosim.network import Network
 from cosim.surrogate import SHAPES
 
 

@@ -16,9 +16,10 @@ import torch
 
 from cosim.cosimulation import Runs, Spice, cosimulate
 from cosim.deck import export
+from cosim.layer import Frame
 from cosim.learning.bruno import Bruno, swap
 from cosim.learning.rule import Loss, Rule
-from cosim.network import Frame, Network
+from cosim.network import Network
 from cosim.neurons import Neuron, State
 from cosim.recording import SAMPLES, Recording
 

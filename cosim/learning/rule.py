@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from cosim.network import Frame, Network
+from cosim.layer import Frame
+from cosim.network import Network
 from cosim.neurons.neuron import SCHEMES
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
