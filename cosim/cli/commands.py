@@ -34,10 +34,12 @@ Letters = Annotated[str | None, typer.Option(help="Of braille: those to tell apa
 
 def seconds(text: str | float) -> float:
     """A time such as 60ms, 1e-5s or 0.06 in seconds."""
-    found = re.fullmatch(r"\s*([-+.\d]+(?:[eE][-+]?\d+)?)\s*([munpµμ]?)s?\s*", str(text))
-    if not found:
-        raise typer.BadParameter(f"{text!r} is not a time; write 60ms, 10us or 0.06")
-    return float(found[1]) * _SCALE[found[2]]
+    return _amount(text, "s", "a time; write 60ms, 10us or 0.06")
+
+
+def siemens(text: str | float) -> float:
+    """A conductance such as 2uS, 2e-6S or 2e-6 in siemens."""
+    return _amount(text, "S", "a conductance; write 2uS or 2e-6")
 
 
 @app.command()
@@ -156,6 +158,36 @@ def train(
 
 
 @app.command()
+def program(
+    network: Annotated[Path, typer.Argument(help="What `cosim train` wrote.")],
+    out: Annotated[Path, typer.Option(help="The network with its cells as they landed.")] = Path("programmed.pt"),
+    cell: Annotated[str | None, typer.Option(help="Its card, or a shipped one's name; by default VCM's values.")] = None,
+    verify: Annotated[bool, typer.Option(help="Read after each pulse; else as the cell in the middle needs.")] = True,
+    tolerance: Annotated[
+        float, typer.Option(parser=siemens, metavar="CONDUCTANCE", help="A cell no further off is done, such as 2uS.")
+    ] = 2e-6,
+    seed: Annotated[int, typer.Option(help="Of the cells and their cycles.")] = 0,
+    as_json: Json = False,
+) -> int:
+    """Write every array of a network into VCM cells by pulses, for export and validate to take these cells."""
+    room(out)
+    given, found = cosim.Network.load(network), []
+    kind = cosim.Card.load(cell) if cell else cosim.devices.VCM()
+    protocol = cosim.crossbar.Protocol(verify=verify, tolerance=tolerance, v_read=given.readout.levels.v_read)
+    count = len(given.crossbars)
+    with Bars() as bars:
+        told = bars.job(f"program {count} arrays")
+        for k in range(count):
+            found += given.program(kind, protocol, which=[k], seed=seed)
+            told((k + 1) / count)
+    given.save(out)
+    facts = [{"shape": list(x.target.shape)} | x.as_dict() for x in found]
+    tables = [f"array {k}, {x.target.shape[2]} rows, {x.target.shape[1]} pairs\n{x}\n" for k, x in enumerate(found)]
+    say({"network": str(out), "arrays": facts}, "\n".join([*tables, str(out)]), as_json)
+    return 0
+
+
+@app.command()
 def export(
     network: Annotated[Path, typer.Argument(help="What `cosim train` wrote.")],
     out: Annotated[Path, typer.Option(help="The deck.")] = Path("deck.cir"),
@@ -256,6 +288,14 @@ def answer(arguments: Sequence[str] | None = None) -> int:
         sentence = str(error)
     print(f"cosim: {sentence}", file=sys.stderr)
     return 2
+
+
+def _amount(text: str | float, unit: str, what: str) -> float:
+    """A number with this unit, or a thousandth of it and the like, or with none."""
+    found = re.fullmatch(rf"\s*([-+.\d]+(?:[eE][-+]?\d+)?)\s*([munpµμ]?){unit}?\s*", str(text))
+    if not found:
+        raise typer.BadParameter(f"{text!r} is not {what}")
+    return float(found[1]) * _SCALE[found[2]]
 
 
 def _piece(task: "cosim.Task", number: int, frames: int | None) -> "cosim.tasks.Piece":

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from cosim.kernels.frames import BACKENDS, Fine, fine
-from cosim.kernels.lifwalk import walks
+from cosim.kernels.lifwalk import walk, walks
 from cosim.layer import Frame
 from cosim.learning.jacobian import linked, trainable
 from cosim.learning.rule import Rule, check_steps
@@ -63,7 +63,8 @@ class Bruno(Rule):
         if not self._fuses(run):
             return functools.partial(self._frame, run)
         frame = functools.partial(self._fused, run)
-        return Whole(frame, run) if walks(run) and self.surrogate_at == "coarse" else frame
+        whole = walks(run) and self.surrogate_at == "coarse"
+        return Whole(frame, functools.partial(walk, run)) if whole else frame
 
     def _fuses(self, run: Fine) -> bool:
         """Whether the kernel knows the coarse step's derivatives, and they are all that is asked for."""

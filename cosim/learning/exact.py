@@ -9,14 +9,18 @@ Sources: ours; BRUNO, arXiv 2505.17791, is what it is measured against.
 import functools
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from cosim.kernels.adaptive import TOL
 from cosim.kernels.frames import Fine, fine
-from cosim.kernels.lifwalk import walks
+from cosim.kernels.lifwalk import walk, walks
 from cosim.layer import Frame
 from cosim.learning.jacobian import linked, trainable
 from cosim.learning.rule import Rule
 from cosim.learning.sequence import Whole
 from cosim.network import Network
+from cosim.neurons import State
 from cosim.surrogate import SHAPES
 
 
@@ -46,10 +50,44 @@ class Exact(Rule):
         return [self._way(run._replace(tolerance=self.tolerance)) for run in runs]
 
     def _way(self, run: Fine) -> Frame:
-        frame = functools.partial(self._frame, run)
-        return Whole(frame, run) if walks(run) else frame
+        frame = functools.partial(_frame, run)
+        return Whole(frame, functools.partial(walk if walks(run) else _walk, run))
 
-    def _frame(self, run, state, i_in):
-        true, jacobian = run.exact(state, i_in)
-        slope = SHAPES[run.neuron.surrogate](true.v - run.neuron.v_th) * (1 - state.hold)  # who rests does not fire
-        return linked(state, i_in, true, jacobian, slope)
+
+def _frame(run: Fine, state: State, i_in: Tensor) -> State:
+    true, jacobian = run.exact(state, i_in)
+    return linked(state, i_in, true, jacobian, _slope(run, state, true))
+
+
+def _slope(run: Fine, state: State, true: State) -> Tensor:
+    """Of the spike by the voltage; who rests does not fire."""
+    return SHAPES[run.neuron.surrogate](true.v - run.neuron.v_th) * (1 - state.hold)
+
+
+def _walk(run: Fine, i_in: Tensor) -> tuple[Tensor, Tensor]:
+    """As `cosim.kernels.lifwalk.walk`, frame by frame but without a graph of frames."""
+    return _Walk.apply(i_in, run)
+
+
+class _Walk(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, i_in, run):
+        state, kept = run.neuron.rest(run.shape), []
+        for current in i_in:
+            state = run.neuron.tick(state)
+            true, jacobian = run.exact(state, current)
+            kept.append((jacobian, _slope(run, state, true), 1 - state.hold, true.z, true.v))
+            state = true
+        ctx.kept = [x[:3] for x in kept]
+        return torch.stack([x[3] for x in kept]), torch.stack([x[4] for x in kept])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, by_z, by_v):
+        by_i, later_v, later_p = torch.empty_like(by_z), 0.0, 0.0
+        for t in range(len(by_i) - 1, -1, -1):
+            jacobian, slope, free = ctx.kept[t]
+            both = (by_v[t] + later_v + slope * by_z[t]) * jacobian[:3]
+            both += later_p * jacobian[3:] if len(jacobian) > 3 else 0.0
+            later_v, later_p, by_i[t] = free * both[0], free * both[1], both[-1]  # who was reset remembers nothing
+        return by_i, None
