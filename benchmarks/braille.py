@@ -9,14 +9,16 @@ neurons of that last layer, or in what the first one hears:
     matched LIF     as slow as the FeLIF forgets
     recurrent LIF   a first layer that hears itself, smaller, so that there are as many weights
 
-Trainings take turns by seed, and each is kept in --store as it ends: the same command goes on where it was stopped.
+The reduced run tells ten letters apart; --full is the paper's size, all 27 and 256 neurons for 150 epochs, which takes
+days. Trainings take turns by seed, and each is kept in --store as it ends: the same command goes on where it stopped.
 """
 
 import argparse
 import json
 import math
+import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -34,7 +36,8 @@ from cosim.neurons import LIF, FeLIF, Neuron, State
 from cosim.tasks import Task, braille
 from cosim.training import Schedule, train
 
-BITS, SEEDS, LETTERS = (3, 4, 8, 32), (0, 1, 2), 27
+BITS, SEEDS = (3, 4, 8, 32), (0, 1, 2)
+LETTERS = tuple("ABCDEFGHIJ")
 QUIET = 0.2
 """Of the usual first weights of a layer to itself: with more it does not stop firing, and learns nothing."""
 
@@ -66,6 +69,7 @@ class Setting:
         unit: current [A] of a weight of one into the first layer, more where events are rare.
         epochs: passes.
         batch: letters in an update.
+        letters: to tell apart; None for all.
     """
 
     file: str
@@ -73,14 +77,17 @@ class Setting:
     unit: float
     epochs: int
     batch: int
+    letters: tuple[str, ...] | None = LETTERS
 
     def task(self, data: str | None, seed: int) -> Task:
         """The letters, split by this seed."""
-        return braille(Path(data or "") / self.file if data else None, self.threshold, seed=seed)
+        folder = Path(data or os.environ.get("COSIM_DATA") or ".")
+        folder = folder if (folder / self.file).exists() else folder / "braille"
+        return braille(folder / self.file, self.threshold, letters=self.letters, seed=seed)
 
 
-EVENTS = Setting("braille_th10.npz", None, 5e-10, 10, 64)
-RAW = Setting("braille_raw40.npz", 1.0, 1e-10, 40, 16)
+EVENTS = Setting("braille_th10.npz", None, 5e-10, 20, 64)
+RAW = Setting("braille_raw40.npz", 1.0, 1e-10, 60, 16)
 
 
 def memory(neuron: FeLIF, wait: int = 50) -> float:
@@ -99,9 +106,10 @@ def memory(neuron: FeLIF, wait: int = 50) -> float:
     return -wait * 1e-3 / math.log((whole - needed(state)) / (whole / 2))
 
 
-def contenders(hidden: int = 128) -> dict[str, Contender]:
-    """As many weights each: 24 h + h h + 27 h of the recurrent one is 51 times the others' h."""
-    few = int(math.sqrt(25.5**2 + 51 * hidden) - 25.5)
+def contenders(hidden: int, letters: int) -> dict[str, Contender]:
+    """As many weights each: 24 h + h h + letters h of the recurrent one is (24 + letters) times the others' h."""
+    each = 24 + letters
+    few = round((math.sqrt(each**2 + 4 * each * hidden) - each) / 2)
     slow, per = LIF(tau_m=memory(FeLIF())), 256 / hidden
     return {
         "FeLIF": Contender(FeLIF(), hidden, False, 3e-10 * per),
@@ -111,10 +119,11 @@ def contenders(hidden: int = 128) -> dict[str, Contender]:
     }
 
 
-def network(one: Contender, setting: Setting, bits: int, seed: int) -> Network:
+def network(one: Contender, task: Task, setting: Setting, bits: int, seed: int) -> Network:
     """Before training."""
+    many = task.train[0].targets.shape[-1]
     net = Network(
-        (24, one.hidden, LETTERS, LETTERS), (LIF(), one.last), VCM(), levels=signed(bits), counted=True, seed=seed,
+        (24, one.hidden, many, many), (LIF(), one.last), VCM(), levels=signed(bits), counted=True, seed=seed,
         recurrent=(one.recurrent, False), unit=(setting.unit, one.unit),
     )  # fmt: skip
     net.layers[0].crossbar.weight.data[:, 24:] *= QUIET
@@ -128,8 +137,9 @@ def learn(one: Contender, setting: Setting, bits: int, seed: int, data: str | No
         return held
     torch.set_num_threads(1)
     schedule = Schedule(setting.epochs, setting.batch, 0.1, seed, steps=None)
-    net, checkpoint = network(one, setting, bits, seed), kept.with_suffix(".checkpoint")
-    history = train(net, setting.task(data, seed), Exact(1e-4), schedule, checkpoint=checkpoint, resume=True)
+    task, checkpoint = setting.task(data, seed), kept.with_suffix(".checkpoint")
+    net = network(one, task, setting, bits, seed)
+    history = train(net, task, Exact(1e-4), schedule, checkpoint=checkpoint, resume=True)
     part = kept.with_suffix(".part")
     part.write_text(json.dumps({"about": about, "history": history.as_dict()}))
     part.replace(kept)
@@ -154,12 +164,16 @@ def ridge(task: Task, strength: float = 3.0, bins: int = 26) -> float:
 def measure(options: argparse.Namespace) -> Figures:
     """Accuracy of every contender at every width, and its 95 % interval by Student's t over seeds."""
     seeds, bits = (SEEDS[:1], BITS[:1]) if options.quick else (SEEDS, BITS)
-    store, field = Path(options.store), contenders(32 if options.quick else 128)
+    store, field = (
+        Path(options.store),
+        contenders(*((256, 27) if options.full else (32 if options.quick else 128, len(LETTERS)))),
+    )
     store.mkdir(parents=True, exist_ok=True)
     yield "time constant of the matched LIF", figure(field["matched LIF"].last.tau_m, "s")
-    cases = [("events", EVENTS, b) for b in bits] + [("raw, threshold 1", RAW, 3)]
+    events, raw = (replace(x, letters=None, epochs=150) if options.full else x for x in (EVENTS, RAW))
+    cases = [("events", events, b) for b in bits] + [("raw, threshold 1", raw, 3)]
     if options.quick:
-        cases = [("raw, threshold 1", Setting(RAW.file, 1.0, RAW.unit, 2, 16), 3)]
+        cases = [("raw, threshold 1", replace(RAW, epochs=2), 3)]
     jobs = [(s, what, setting, b, name) for s in seeds for what, setting, b in cases for name in field]
     found = dict(_learnt(jobs, field, store, options))
     for what, setting in dict((case[:2]) for case in cases).items():
@@ -194,6 +208,7 @@ def _told(name: str, values: list[float]) -> Figures:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", default="runs/braille", help="folder of finished trainings")
+    parser.add_argument("--full", action="store_true", help="as large and as long as in the paper")
     parser.add_argument("--workers", type=int, default=2, help="trainings side by side")
 
 

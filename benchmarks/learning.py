@@ -5,14 +5,15 @@ The training step: a recurrent layer of FeLIF neurons, some frames of a thousand
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from benchmarks.figures import Figures, at_most, figure, medians, run
+from benchmarks.figures import Figures, at_least, at_most, figure, medians, run
 from cosim.devices import VCM
 from cosim.kernels.frames import fine
-from cosim.learning import BPTT, Bruno, Rule
+from cosim.learning import BPTT, Bruno, Exact, Rule
 from cosim.network import Network
 from cosim.neurons import FeLIF
 from cosim.report import AUTHORS
@@ -27,6 +28,7 @@ LANES = 512, 32
 def measure(options: argparse.Namespace) -> Figures:
     """All figures of learning."""
     yield from identity()
+    yield from truth(options.quick)
     yield from memory()
     yield from steps(options.quick)
     yield from kernel(options.quick)
@@ -39,6 +41,25 @@ def identity() -> Figures:
     judge, ours = (_gradients(rule) for rule in (BPTT(1), Bruno(1, "euler", backend="torch")))
     apart = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, judge))
     yield "BRUNO's gradient apart from BPTT's, one substep", at_most(1e-12, apart, "1")
+
+
+def truth(quick: bool) -> Figures:
+    """Where gradients point, against backpropagation through every microsecond of neurons that fire."""
+    net, frames = _network(8), 3 if quick else 10
+    inputs, targets = 3 * _stimulus(frames, 2), torch.zeros(frames, 2, 54)
+
+    def found(rule: Rule) -> torch.Tensor:
+        net.generator.manual_seed(0)  # every rule meets the same rounding
+        rule.gradient(net, inputs, targets, lambda y, t: mean_bce(y, t, skip=0))
+        return net.layers[0].crossbar.weight.grad.flatten()
+
+    judge = found(BPTT(1000))
+    for rule, verdict in ((Exact(), partial(at_least, 0.99)), (Bruno(1000), figure)):
+        name = type(rule).__name__
+        yield (
+            f"{name}'s gradient: cosine with BPTT's",
+            verdict(torch.cosine_similarity(found(rule), judge, 0), unit="1"),
+        )
 
 
 def memory() -> Figures:
@@ -56,11 +77,12 @@ def steps(quick: bool) -> Figures:
     def step(rule: Rule) -> None:
         rule.gradient(net, inputs, targets, lambda y, t: mean_bce(y, t, skip=0))
 
-    rules = Bruno(1000, backend="numba"), Bruno(1000, backend="torch"), BPTT(1000)
-    fused, loop, bptt = medians(1 if quick else 3, *(lambda rule=rule: step(rule) for rule in rules))
+    rules = Bruno(1000, backend="numba"), Bruno(1000, backend="torch"), BPTT(1000), Exact()
+    fused, loop, bptt, exact = medians(1 if quick else 3, *(lambda rule=rule: step(rule) for rule in rules))
     yield "training step, BRUNO with the kernel; baseline BPTT", at_most(0.5, fused, "s", bptt)
     yield "training step, BRUNO with a torch loop; baseline BPTT", at_most(0.5, loop, "s", bptt)
     yield "training step, BRUNO with the kernel; baseline torch loop", figure(fused, "s", loop)
+    yield "training step, Exact; baseline BRUNO with the kernel", figure(exact, "s", fused)
 
 
 def kernel(quick: bool) -> Figures:
