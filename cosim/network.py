@@ -9,6 +9,7 @@ Axes: (time, batch, neuron). Rows of a layer's crossbar: its inputs first, then 
 import hashlib
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -174,7 +175,7 @@ class Network(nn.Module):
 
         Args:
             cell: what the arrays are made of, as `cosim.crossbar.program` takes it.
-            protocol: of the pulses.
+            protocol: of the pulses; cells are read at the voltage at which the network reads them.
             which: numbers of the arrays to program, the readout's last; by default all.
             seed: of the cells.
 
@@ -190,7 +191,8 @@ class Network(nn.Module):
             raise ValueError(f"arrays are numbered 0 to {len(crossbars) - 1}, got {list(which)}")
         for k in which:
             own = int(np.random.SeedSequence((seed, k)).generate_state(1)[0])
-            found.append(program(cell, crossbars[k].aims().numpy(), protocol, seed=own))
+            read = replace(protocol, v_read=crossbars[k].levels.v_read)
+            found.append(program(cell, crossbars[k].aims().numpy(), read, seed=own))
             crossbars[k].hold(torch.from_numpy(found[-1].conductances))
         return found
 

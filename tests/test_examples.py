@@ -38,6 +38,18 @@ def test_mismatch_counts_what_was_lost_and_won_back(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.count("won back") == 4
 
 
+def test_variability_judges_chips_with_and_without(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    found = example("variability").main(neurons=8, epochs=1, chips=2, out=str(tmp_path / "chips.png"))
+    cells, wires = ({way: x for (name, way), x in found.items() if word in name} for word in ("uS]", "Ohm"))
+    assert list(cells) == ["learnt without", "learnt with", "programmed"] and list(wires) == list(cells)[:2]
+    for x, seen in found.values():
+        assert len(x) == len(seen) and all(len(row) == 2 and 0 <= min(row) <= max(row) <= 100 for row in seen)
+    x, seen = cells["learnt without"]
+    assert (x[0], x[-1]) == (0, 20) and seen[0][0] == seen[0][1] > max(seen[-1]) and seen[-1][0] != seen[-1][1]
+    assert 0.5 < cells["programmed"][0][0] < 2  # uS; the window is 2 uS
+    assert capsys.readouterr().out.count("+-") == 4 * 5 + 1 and (tmp_path / "chips.png").stat().st_size > 1e4
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short_and_tested(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 60

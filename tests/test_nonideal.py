@@ -193,6 +193,16 @@ def test_held_cells_stand_for_the_weights():
     assert torch.allclose(bar.drawn(), expected, rtol=1e-12) and not bar.weight.requires_grad
 
 
+def test_held_cells_age_but_stay_where_they_were_put():
+    bar = crossbar()
+    cells = torch.stack(bar.conductances())
+    bar.hold(cells)
+    bar.nonideal = Nonideal(sigma=5e-6, stuck_low=0.5, spread=1.0)
+    assert torch.equal(torch.stack(bar.conductances()), cells)
+    bar.nonideal = Nonideal(retention=Retention(), age=1e4)
+    assert not torch.equal(torch.stack(bar.conductances()), cells)
+
+
 @pytest.mark.parametrize("shape", [(5, 6), (2, 6, 5), (2, 5)])
 def test_held_cells_of_another_shape(shape):
     with pytest.raises(ValueError, match=r"cells must be \(2, 5, 6\): positive, negative; got"):

@@ -161,12 +161,12 @@ def train(
 def program(
     network: Annotated[Path, typer.Argument(help="What `cosim train` wrote.")],
     out: Annotated[Path, typer.Option(help="The network with its cells as they landed.")] = Path("programmed.pt"),
-    cell: Annotated[str | None, typer.Option(help="Its card, or a shipped one's name; by default VCM's values.")] = None,
+    cell: Annotated[str | None, typer.Option(help="Its card, or a shipped one's name; else VCM's values.")] = None,
     verify: Annotated[bool, typer.Option(help="Read after each pulse; else as the cell in the middle needs.")] = True,
     tolerance: Annotated[
         float, typer.Option(parser=siemens, metavar="CONDUCTANCE", help="A cell no further off is done, such as 2uS.")
     ] = 2e-6,
-    seed: Annotated[int, typer.Option(help="Of the cells and their cycles.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the cells and their cycles.")] = 0,
     as_json: Json = False,
 ) -> int:
     """Write every array of a network into VCM cells by pulses, for export and validate to take these cells."""

@@ -26,7 +26,8 @@ class Crossbar(nn.Module):
 
     Attributes:
         nonideal: what the array does that an ideal one does not; None for nothing.
-        held: cells [S] that were measured or programmed and stand for the weights, (2, output, input), or None.
+        held: cells [S] that were measured or programmed and stand for the weights, (2, output, input), or None. They
+            are where they are, whatever `nonideal` says of spread and stuck cells, but drift, are noisy and have wires.
     """
 
     held: Tensor | None
@@ -98,7 +99,8 @@ class Crossbar(nn.Module):
     def _cells(self, steps, generator):
         pair = self.levels.pair(steps)
         if self.held is not None:
-            return self.held[0], self.held[1]
+            plus, minus = self.held if self.nonideal is None else self.nonideal.aged(self.held, self.place)
+            return plus, minus
         if self.nonideal is None:
             return pair
         plus, minus = self.nonideal.cells(self.levels, torch.stack(pair), self.place, generator)

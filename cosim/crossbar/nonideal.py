@@ -34,7 +34,7 @@ class Nonideal:
         age: time since programming at which they are looked at [s].
         noise: standard deviation of a cell from one read to the next [S]; a read lasts a frame.
         wires: their resistances, for the drop along them; None for none.
-        chip: which one.
+        chip: which one. Training keeps the epoch that does best on this one: judge on others.
     """
 
     spread: float = 0.0
@@ -72,10 +72,13 @@ class Nonideal:
             u = torch.rand(aims.shape, generator=self._dice(place, _STUCK), dtype=aims.dtype)
             low, high = levels.values[[0, -1]]
             g = torch.where(u < self.stuck_low, low, torch.where(u >= 1 - self.stuck_high, high, g))
-        if self.retention and self.age:
-            aged = self.retention.relax(g.detach(), self.age, self._number(place, _AGED))
-            g = g + (aged - g.detach())
-        return g
+        return self.aged(g, place)
+
+    def aged(self, g: Tensor, place: int) -> Tensor:
+        """What has become of cells [S] at the age they are looked at; gradients pass straight through."""
+        if not (self.retention and self.age):
+            return g
+        return g + (self.retention.relax(g.detach(), self.age, self._number(place, _AGED)) - g.detach())
 
     def matrix(self, plus: Tensor, minus: Tensor) -> Tensor:
         """What two sets of cells conduct [S] from rows to column pairs, each pair side by side; (output, input).

@@ -83,9 +83,9 @@ class Programmed:
         return overlap(self.conductances, self.target)
 
     def as_dict(self) -> dict[str, Any]:
-        """Facts by level and of all, as plain numbers that JSON can hold."""
-        return {
-            "levels_S": self.levels.tolist(), "means_S": self.means.tolist(), "spread_S": self.spread.tolist(),
+        """Facts of all cells, and by level where there are few, as plain numbers that JSON can hold."""
+        few = dict(levels_S=self.levels, means_S=self.means, spread_S=self.spread) if self.levels.size <= ROWS else {}
+        return {name: x.tolist() for name, x in few.items()} | {
             "cells": self.target.size, "overlap": self.overlap, "failed": int(self.failed.sum()),
             "sets": float(self.sets.mean()), "resets": float(self.resets.mean()), "pulses_most": int(self.pulses.max()),
             "energy_J": float(self.energy.mean()), "energy_read_J": float(self.energy_read.mean()),

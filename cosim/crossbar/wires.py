@@ -12,6 +12,7 @@ conductances it is the other way round, (output, input) as in `nn.Linear`: the a
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Literal
 
 from torch import Tensor
@@ -42,7 +43,7 @@ class Wires:
     def __post_init__(self):
         for name in (field.name for field in fields(self) if field.name.startswith("r_")):
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 <= value < math.inf):
+            if not (isinstance(value, Real) and 0 <= value < math.inf):
                 raise ValueError(f"{name} must be a number of Ohm, zero or more, got {value!r}")
         for name, known in (("drive", ("left", "right")), ("sense", ("top", "bottom"))):
             if getattr(self, name) not in known:
