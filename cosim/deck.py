@@ -29,6 +29,8 @@ from cosim.netlist import Netlist
 from cosim.network import Network
 from cosim.shelf import shipped
 
+OPEN = 1e-15
+"""What a cell of no conductance is written as [S]: SPICE knows no infinite resistor."""
 EDGE = 1e-7
 """Rise time of a row [s]; a ten-thousandth of a frame."""
 _CLOCK = "PULSE(0 1 {t:.9g} 5e-8 5e-8 4e-7 {t:.9g})"
@@ -222,7 +224,7 @@ def _wired(crossbar: Crossbar, k: int, rows: list[str], wires: Wires) -> Iterato
     names = [f"{sign}{k}_{n}" for n in range(crossbar.weight.shape[0]) for sign in "pn"]
     lines = wires.turned(torch.arange(len(names) * len(rows)).reshape(len(names), -1))  # connected ends at index 0
     across, down = (lines[:, 0] // len(rows)).tolist(), (lines[0] % len(rows)).tolist()
-    ohms = 1 / torch.stack(crossbar.conductances()).transpose(0, 1).flatten(0, 1).numpy()
+    ohms = 1 / torch.stack(crossbar.conductances()).transpose(0, 1).flatten(0, 1).clamp(min=OPEN).numpy()
     words = {j: _chain(row, f"w{k}_{{}}_{j}", across, wires.r_source, wires.r_row) for j, row in enumerate(rows)}
     bits = {c: _chain(name, f"b{k}_{c}_{{}}", down, wires.r_sense, wires.r_column) for c, name in enumerate(names)}
     for name in names:
@@ -255,5 +257,5 @@ def _written(crossbar: Crossbar, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Of positive and negative cells: their different resistances as the text has them, and which one each cell is."""
     if not bool(torch.isfinite(crossbar.weight).all()):
         raise ExportError(f"crossbar {k}: a weight is not finite; train again from an earlier checkpoint")
-    found = [np.unique(1 / cells.numpy(), return_inverse=True) for cells in crossbar.ways()]
+    found = [np.unique(1 / cells.clamp(min=OPEN).numpy(), return_inverse=True) for cells in crossbar.ways()]
     return [(np.array([f"{x:.12g}" for x in ohms.tolist()], object), place) for ohms, place in found]

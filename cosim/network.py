@@ -120,16 +120,23 @@ class Network(nn.Module):
         return [*(layer.crossbar for layer in self.layers), self.readout]
 
     @property
+    def arrays(self) -> list[Crossbar]:
+        """Crossbars that are made of cells: all, but for a readout that only counts."""
+        return self.crossbars[: -1 if self.counted else None]
+
+    @property
     def nonideal(self) -> Nonideal | None:
         """What its arrays do that ideal ones do not; set it at any time, to None for ideal ones."""
-        return self.readout.nonideal
+        return self.arrays[0].nonideal
 
     @nonideal.setter
     def nonideal(self, found: Nonideal | None) -> None:
-        for crossbar in self.crossbars:
+        for crossbar in self.arrays:
             crossbar.nonideal = found
 
-    def forward(self, inputs: torch.Tensor, frames: Sequence[Frame] | None = None, *, drawn: bool = False) -> Trace:
+    def forward(
+        self, inputs: torch.Tensor, frames: Sequence[Frame] | None = None, *, drawn: bool = False, quiet: bool = False
+    ) -> Trace:
         """Run a stimulus through the network.
 
         Args:
@@ -137,6 +144,7 @@ class Network(nn.Module):
             frames: what one frame does to each layer; by default the fine grid without gradients.
             drawn: round the weights stochastically and write the cells anew, as in training, instead of to the
                 nearest level of the chip that is judged.
+            quiet: without the noise of reads, as in a deck.
 
         Raises:
             ValueError: if the stimulus has not (time, batch, channel) axes with as many channels as inputs,
@@ -146,7 +154,7 @@ class Network(nn.Module):
         inputs = inputs.to(self.readout.weight.dtype)
         frames = frames or self.fine(inputs.shape[1])
         generator = self.generator if drawn else None
-        dice = generator or (self.nonideal and self.nonideal.dice())
+        dice = None if quiet else generator or (self.nonideal and self.nonideal.dice())
         *weights, readout = [crossbar.drawn(generator) for crossbar in self.crossbars]
         below, spikes, voltages = self.encoded(inputs), [], []
         for layer, frame, weight in zip(self.layers, frames, weights, strict=True):
@@ -185,7 +193,7 @@ class Network(nn.Module):
         Raises:
             ValueError: for an array that there is not, or levels that the cell cannot reach.
         """
-        crossbars, found = self.crossbars, []
+        crossbars, found = self.arrays, []
         which = range(len(crossbars)) if which is None else which
         if not set(which) <= set(range(len(crossbars))):
             raise ValueError(f"arrays are numbered 0 to {len(crossbars) - 1}, got {list(which)}")
@@ -199,21 +207,24 @@ class Network(nn.Module):
     def save(self, path: str | Path) -> None:
         """Write weights, neurons and levels to a file that `torch.load` can read; all of it or nothing."""
         path = Path(path)
-        content = {
+        content = self.content() | {"state": dict(self.state_dict())}
+        part = path.with_name(path.name + ".part")
+        torch.save({"schema": SCHEMA, "sha256": _digest(content), "content": content}, part)
+        part.replace(path)
+
+    def content(self) -> dict[str, Any]:
+        """What it is but for its weights, as plain numbers, texts and tensors."""
+        return {
             "sizes": list(self.sizes),
             "neurons": [_device(layer.neuron) for layer in self.layers],
-            "levels": dict(vars(self.readout.levels)),
+            "levels": self.readout.levels.as_dict(),
             "recurrent": [layer.recurrent for layer in self.layers],
             "unit": [float(layer.crossbar.unit) for layer in self.layers],
             "encode": self.encoder.fan_out if self.encoder else 0,
             "counted": self.counted,
             "t_frame": float(self.t_frame),
             "nonideal": self.nonideal and self.nonideal.as_dict(),
-            "state": dict(self.state_dict()),
         }
-        part = path.with_name(path.name + ".part")
-        torch.save({"schema": SCHEMA, "sha256": _digest(content), "content": content}, part)
-        part.replace(path)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

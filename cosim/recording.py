@@ -48,7 +48,7 @@ class Recording:
 
 
 def observe(network: Network, inputs: torch.Tensor) -> Recording:
-    """Run a stimulus in torch on the fine grid, a thousand steps a frame.
+    """Run a stimulus in torch on the fine grid, a thousand steps a frame; reads are without noise, as in a deck.
 
     Args:
         network: its weights at their nearest levels.
@@ -61,7 +61,7 @@ def observe(network: Network, inputs: torch.Tensor) -> Recording:
     looks: list[list[State]] = [[] for _ in network.layers]
     frames = [_watched(frame, look) for frame, look in zip(network.fine(1, parts=SAMPLES), looks, strict=True)]
     with torch.no_grad():
-        trace = network(only(network, inputs).unsqueeze(1), frames)
+        trace = network(only(network, inputs).unsqueeze(1), frames, quiet=True)
     voltages, polarizations = (
         torch.cat([torch.stack([getattr(state, name)[0] for state in look]) for look in looks], -1).numpy()
         for name in ("v", "p")

@@ -123,6 +123,7 @@ def train(
     optimizer = _optimizer(network, schedule.rate)
     generator = torch.Generator().manual_seed(schedule.seed)
     about = [task.name, task.source, repr(rule), schedule.batch, schedule.rate, schedule.seed, schedule.steps]
+    about += [f"{name} {value}" for name, value in network.content().items()]
     run = _Run(network, optimizer, generator, about, Path(checkpoint) if checkpoint else None)
     judged = dict(batch=max(32, schedule.batch), goal=task.goal, steps=schedule.steps)
     curve, best = run.load() if resume else ([], None)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cosim.cosimulation import Spice, cosimulate, remembered
+from cosim.crossbar import Nonideal, Wires
 from cosim.devices import VCM
 from cosim.learning import BPTT, Bruno, InSpice
 from cosim.network import Network, Trace
@@ -160,3 +161,10 @@ def test_training_takes_it(spice):
     assert spice.runs - before >= 2 * (3 + 1) and 0 < history.epochs[0].train < 5
     assert all(not torch.equal(first[name], x) for name, x in net.state_dict().items())
     assert history.rule.startswith("InSpice(twin=Bruno(") and "v_th=1.2" in history.rule
+
+
+def test_other_hardware_behind_wires_is_refused():
+    net = Network((3, 2, 2), FeLIF(), VCM())
+    net.nonideal = Nonideal(wires=Wires())
+    with pytest.raises(ValueError, match="InSpice knows no other hardware behind wires; leave out hardware, or"):
+        InSpice(hardware=FeLIF(v_th=2.4)).record(net, torch.ones(2, 1, 3))

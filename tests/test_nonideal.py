@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cosim.card import Card
+from cosim.cosimulation import cosimulate
 from cosim.crossbar import Crossbar, Levels, Nonideal, Wires, read, signed
 from cosim.crossbar.levels import GAP
 from cosim.deck import conductances, export
@@ -12,6 +13,7 @@ from cosim.devices import VCM, LevelSpread, Retention
 from cosim.learning import Bruno
 from cosim.network import Network
 from cosim.neurons import LIF
+from cosim.recording import observe
 
 LEVELS = Levels.of(VCM(), 7)
 EXACT = Levels.of(VCM(), None)
@@ -124,10 +126,11 @@ def test_stuck_cells():
     assert float((cells[aims == high] == low).double().mean()) == pytest.approx(0.1, abs=0.02)
     assert float((cells[aims == low] == high).double().mean()) == pytest.approx(0.05, abs=0.01)
     assert set(cells[moved].tolist()) == {float(low), float(high)}
-    again = bar.drawn(torch.Generator().manual_seed(5)), bar.drawn(torch.Generator().manual_seed(6))
+    written = [torch.stack(bar._cells(LEVELS.round(bar.weight), torch.Generator().manual_seed(k))) for k in (5, 6)]
+    assert torch.equal(*written)
     bar.nonideal = Nonideal(stuck_low=1.0)
     bar.drawn().sum().backward()
-    assert not bar.weight.grad.any() and again[0].shape == again[1].shape
+    assert not bar.weight.grad.any()
 
 
 def test_cells_drift_as_their_law_says():
@@ -136,6 +139,14 @@ def test_cells_drift_as_their_law_says():
     aged = crossbar(inputs=40, outputs=40, retention=retention, age=1e5)
     for before, after in zip(fresh.conductances(), aged.conductances()):
         assert torch.allclose(after, before + retention.drift(before, 1e5), atol=1e-11)
+
+
+def test_drift_is_drawn_anew_in_training_and_leaves_stuck_cells_alone():
+    bar = crossbar(retention=Retention(), age=1e5)
+    one, two = (bar.drawn(torch.Generator().manual_seed(k)) for k in (1, 2))
+    assert not torch.equal(one, two) and torch.equal(bar.drawn(), bar.drawn())
+    bar.nonideal = Nonideal(retention=Retention(), age=1e5, stuck_low=1.0)
+    assert {x for cells in bar.conductances() for x in cells.ravel().tolist()} == {float(LEVELS.values[0])}
 
 
 def test_reads_are_as_noisy_as_all_driven_cells():
@@ -226,6 +237,37 @@ def test_a_network_of_a_chip_comes_back_from_its_file(tmp_path):
     back = Network.load(tmp_path / "net.pt")
     assert back.nonideal == net.nonideal
     assert torch.equal(back(noise()).outputs, net(noise()).outputs)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
+def test_numbers_of_other_kinds_are_kept_as_plain_ones(kind, tmp_path):
+    net = Network((4, 6, 3), LIF(), Levels.of(VCM(), 7, lowest=np.float64(35e-6)), unit=np.float64(1e-9))
+    net.nonideal = Nonideal(sigma=kind(0), chip=np.int64(2), wires=Wires(r_row=kind(1), r_column=kind(2)))
+    net.save(tmp_path / "net.pt")
+    assert Network.load(tmp_path / "net.pt").nonideal == net.nonideal
+
+
+def test_cells_that_do_not_conduct_are_written_as_open_ones():
+    net = network()
+    cells = torch.stack(net.readout.conductances())
+    cells[:, 0, 0] = 0.0
+    net.readout.hold(cells)
+    plus, minus = conductances(export(net))[1]
+    assert plus[0, 0] == minus[0, 0] == 1e-15 and np.allclose(plus[1:], cells[0, 1:])
+    assert np.abs(cosimulate(net, noise()[:, 0]).outputs - observe(net, noise()[:, 0]).outputs).max() < 1e-6
+
+
+def test_a_deck_is_held_against_torch_without_noise():
+    net = network()
+    calm = observe(net, noise()[:, 0])
+    net.nonideal = Nonideal(noise=5e-6)
+    assert np.allclose(observe(net, noise()[:, 0]).outputs, calm.outputs, rtol=0, atol=1e-12)
+
+
+def test_a_readout_that_counts_is_no_array():
+    net = Network((4, 6, 3, 3), LIF(), VCM(), unit=1e-9, counted=True)
+    net.nonideal = Nonideal(sigma=5e-6)
+    assert net.readout.nonideal is None and len(net.arrays) == 2 and net.nonideal.sigma == 5e-6
 
 
 def test_training_goes_through_it_all_and_around_held_cells():

@@ -121,7 +121,7 @@ def sweep(
 @app.command()
 def train(
     task: Annotated[str, typer.Argument(help="The task: jsb, the next chord, or braille, which letter.")],
-    rule: Annotated[str, typer.Option(help="bruno or bptt.")] = "bruno",
+    rule: Annotated[str, typer.Option(help="bruno, bptt or exact.")] = "bruno",
     epochs: Annotated[int | None, typer.Option(help="Passes through the training part; as suits the task.")] = None,
     neurons: Annotated[int | None, typer.Option(help="Hidden neurons; as many as suit the task.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pieces in an update; as suits the task.")] = None,
@@ -139,19 +139,20 @@ def train(
     as_json: Json = False,
 ) -> int:
     """Train a network and write it, with its learning curve beside it."""
-    rules = {"bruno": cosim.Bruno, "bptt": cosim.BPTT}
+    rules = {"bruno": cosim.Bruno, "bptt": cosim.BPTT, "exact": cosim.learning.Exact}
     course = lessons.choose_course(task)
     if rule not in rules:
         raise ValueError(f"unknown rule {rule!r}; there is {', '.join(rules)}")
     room(out, ".json", ".checkpoint")
     kind, cell = lessons.choose_neuron(neuron, course), cosim.Card.load(synapse) if synapse else cosim.devices.VCM()
-    steps, asked = lessons.choose_steps(kind), (epochs, batch, rate)
+    steps, asked = None if rule == "exact" else lessons.choose_steps(kind), (epochs, batch, rate)
     given = [wish if wish is not None else usual for wish, usual in zip(asked, course[-3:])]
     schedule = cosim.Schedule(*given, seed=seed, steps=steps)
+    taught = rules[rule]() if steps is None else rules[rule](substeps=steps)
     with Bars() as bars:
         found = lessons.read_task(task, data, quick, threshold, letters, bars.job(f"read {task}"))
         network = lessons.choose_network(found, course, neurons, kind, cell, levels=levels, seed=seed)
-        history = story.trained(network, found, schedule, out, bars, rule=rules[rule](substeps=steps), resume=resume)
+        history = story.trained(network, found, schedule, out, bars, rule=taught, resume=resume)
     text = f"{found}\ntest: {cosim.report.quantity.told(history.test)}, epoch {history.kept} kept\n{out}"
     say({"network": str(out), "history": history.as_dict()}, text, as_json)
     return 0
@@ -174,7 +175,7 @@ def program(
     given, found = cosim.Network.load(network), []
     kind = cosim.Card.load(cell) if cell else cosim.devices.VCM()
     protocol = cosim.crossbar.Protocol(verify=verify, tolerance=tolerance, v_read=given.readout.levels.v_read)
-    count = len(given.crossbars)
+    count = len(given.arrays)
     with Bars() as bars:
         told = bars.job(f"program {count} arrays")
         for k in range(count):

@@ -25,7 +25,7 @@ class Crossbar(nn.Module):
         place: number of this array on the chip.
 
     Attributes:
-        nonideal: what the array does that an ideal one does not; None for nothing.
+        nonideal: what the array does that an ideal one does not; None for nothing. Set by `Network.nonideal`.
         held: cells [S] that were measured or programmed and stand for the weights, (2, output, input), or None. They
             are where they are, whatever `nonideal` says of spread and stuck cells, but drift, are noisy and have wires.
     """
@@ -89,17 +89,20 @@ class Crossbar(nn.Module):
             plus, minus = self.conductances()
             return (plus, minus) if self.nonideal is None else self.nonideal.ways(plus, minus)
 
-    def currents(self, rows: Tensor, weight: Tensor, generator: torch.Generator) -> Tensor:
-        """What flows out [A] for rows of 0 and 1, (..., row), through weights from `drawn`; (..., output)."""
+    def currents(self, rows: Tensor, weight: Tensor, generator: torch.Generator | None) -> Tensor:
+        """What flows out [A] for rows of 0 and 1, (..., row), through weights from `drawn`; (..., output).
+
+        The generator draws the noise of the reads; None for none.
+        """
         flow = rows @ weight.T
-        if self.nonideal is None or not self.nonideal.noise:
+        if self.nonideal is None or not self.nonideal.noise or generator is None:
             return flow
         return flow + self.levels.v_read * self.gain * self.nonideal.jitter(rows, flow.shape, generator)
 
     def _cells(self, steps, generator):
         pair = self.levels.pair(steps)
         if self.held is not None:
-            plus, minus = self.held if self.nonideal is None else self.nonideal.aged(self.held, self.place)
+            plus, minus = self.held if self.nonideal is None else self.nonideal.aged(self.held, self.place, generator)
             return plus, minus
         if self.nonideal is None:
             return pair

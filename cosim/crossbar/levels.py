@@ -10,7 +10,7 @@ Sources:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 
@@ -101,6 +101,12 @@ class Levels:
         gap = (law.g_high - law.g_low) / steps
         levels = cls(law.g_low, gap, steps, v_read, exact=count is None)
         return replace(levels, spread=tuple(law.spread(levels.values).tolist()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers."""
+        ways = {name: tuple(map(float, getattr(self, name))) for name in ("shift", "spread")}
+        g = {name: float(getattr(self, name)) for name in ("g_off", "gap", "v_read")}
+        return dict(g, steps=int(self.steps), exact=bool(self.exact), **ways)
 
     @property
     def values(self) -> torch.Tensor:

@@ -68,17 +68,20 @@ class Nonideal:
         g = levels.land(aims, self.spread, generator or self._dice(place, _LANDED))
         if self.sigma:
             g = (g + self.sigma * _normal(aims, generator or self._dice(place, _LANDED, 1))).clamp(min=0)
+        g = self.aged(g, place, generator)
         if self.stuck_low or self.stuck_high:
             u = torch.rand(aims.shape, generator=self._dice(place, _STUCK), dtype=aims.dtype)
             low, high = levels.values[[0, -1]]
             g = torch.where(u < self.stuck_low, low, torch.where(u >= 1 - self.stuck_high, high, g))
-        return self.aged(g, place)
+        return g
 
-    def aged(self, g: Tensor, place: int) -> Tensor:
+    def aged(self, g: Tensor, place: int, generator: torch.Generator | None = None) -> Tensor:
         """What has become of cells [S] at the age they are looked at; gradients pass straight through."""
         if not (self.retention and self.age):
             return g
-        return g + (self.retention.relax(g.detach(), self.age, self._number(place, _AGED)) - g.detach())
+        fresh = generator and int(torch.randint(2**62, (), generator=generator))
+        seed = self._number(place, _AGED) if fresh is None else fresh
+        return g + (self.retention.relax(g.detach(), self.age, seed) - g.detach())
 
     def matrix(self, plus: Tensor, minus: Tensor) -> Tensor:
         """What two sets of cells conduct [S] from rows to column pairs, each pair side by side; (output, input).
@@ -109,7 +112,9 @@ class Nonideal:
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, texts and dictionaries."""
         retention = self.retention and {name: float(x) for name, x in self.retention.values.items()}
-        return vars(self) | dict(wires=self.wires and asdict(self.wires), retention=retention)
+        wires = self.wires and {name: x if isinstance(x, str) else float(x) for name, x in asdict(self.wires).items()}
+        rest = {name: float(x) for name, x in vars(self).items() if name not in ("wires", "retention", "chip")}
+        return dict(rest, chip=int(self.chip), wires=wires, retention=retention)
 
     @classmethod
     def of_dict(cls, held: dict[str, Any]) -> Self:

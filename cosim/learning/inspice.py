@@ -47,13 +47,19 @@ class InSpice(Rule):
             SimulationError: if ngspice fails.
         """
         network.zero_grad()
-        trace = network(inputs, self.recorded(network, self.record(network, inputs)))
+        trace = network(inputs, self.recorded(network, self.record(network, inputs)), quiet=True)
         value = loss(trace.outputs, targets)
         value.backward()
         return float(value.detach())
 
     def record(self, network: Network, inputs: torch.Tensor) -> list[Recording]:
-        """What ngspice makes of each piece of a batch; inputs (time, batch, channel)."""
+        """What ngspice makes of each piece of a batch; inputs (time, batch, channel).
+
+        Raises:
+            ValueError: for other hardware behind wires, which only the network's own deck can be solved for.
+        """
+        if self.hardware is not None and network.nonideal is not None and network.nonideal.wires is not None:
+            raise ValueError("InSpice knows no other hardware behind wires; leave out hardware, or nonideal.wires")
         deck = export(self.circuit(network))
         pieces = inputs.unbind(1)
         return [cosimulate(network, piece, deck=deck, run=self.spice) for piece in pieces]

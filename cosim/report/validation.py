@@ -10,7 +10,7 @@ import torch
 from cosim.card import Card
 from cosim.card.card import software
 from cosim.cosimulation import Spice, cosimulate, remembered
-from cosim.deck import conductances
+from cosim.deck import OPEN, conductances
 from cosim.errors import SimulationError
 from cosim.netlist import Netlist
 from cosim.network import Network
@@ -160,8 +160,7 @@ def _loss(recording: Recording, targets: torch.Tensor, goal: Goal) -> Loss:
 
 def _round_trip(network: Network, deck: Netlist) -> float:
     """Largest relative error of a conductance read back from the deck; infinite for another network's deck."""
-    bars = [*(layer.crossbar for layer in network.layers), network.readout]
-    wanted = [cells.numpy() for bar in bars for cells in bar.conductances()]
+    wanted = [cells.clamp(min=OPEN).numpy() for bar in network.crossbars for cells in bar.conductances()]
     found = [cells for pair in conductances(deck) for cells in pair]
     if [x.shape for x in found] != [x.shape for x in wanted]:
         return float("inf")
