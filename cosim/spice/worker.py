@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from cosim.errors import SimulationError
 from cosim.spice.job import About, Job, Result
 
-RUNS = 200
+RUNS = 1000
 """Runs after which a worker is replaced, as a precaution: its memory was flat over as many."""
 START = 60.0
 """Longest time a worker may take to greet [s]."""
