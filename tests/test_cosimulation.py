@@ -174,8 +174,7 @@ def test_out_of_time():
 # Wires -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("drive, sense", [("left", "bottom"), ("right", "top")])
-@pytest.mark.parametrize("ends", [0.0, 20.0])
+@pytest.mark.parametrize("drive, sense, ends", [("left", "bottom", 20.0), ("right", "top", 0.0)])
 def test_wires_are_the_same_in_torch_in_the_ladder_and_by_parts(drive, sense, ends):
     net = Network((5, 4, 3), FeLIF(), VCM())
     inputs = (torch.rand(12, 5, generator=torch.Generator().manual_seed(1)) < 0.5).double()
