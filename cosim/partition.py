@@ -11,6 +11,7 @@ round settles at least one more frame. A neuron is run again from the start: ngs
 middle, and few are run twice.
 """
 
+import functools
 import itertools
 import re
 from collections import Counter
@@ -86,7 +87,7 @@ class Parts:
     v_read: float
     bars: list[tuple[np.ndarray, np.ndarray]]
 
-    @property
+    @functools.cached_property
     def neurons(self) -> list[Neuron]:
         """All of them, layer by layer."""
         return [neuron for layer in self.layers for neuron in layer]
