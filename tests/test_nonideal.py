@@ -14,6 +14,7 @@ from cosim.learning import Bruno
 from cosim.network import Network
 from cosim.neurons import LIF
 from cosim.recording import observe
+from cosim.report.validation import describe
 
 LEVELS = Levels.of(VCM(), 7)
 EXACT = Levels.of(VCM(), None)
@@ -348,3 +349,13 @@ def test_more_stuck_cells_than_there_are():
 def test_a_chip_without_a_number():
     with pytest.raises(ValueError, match="chips are numbered from 0, got -1"):
         Nonideal(chip=-1)
+
+
+def test_a_report_says_what_the_cells_are():
+    net = Network((4, 6, 3, 3), (LIF(), LIF()), VCM(), unit=1e-9, recurrent=(True, False), counted=True)
+    assert (
+        describe(net) == "4 - 6 - 3 - 3, recurrent LIF and LIF neurons, 7 conductance levels a weight, frames of 1 ms"
+    )
+    net.nonideal = Nonideal(sigma=1e-6, chip=4)
+    net.layers[0].crossbar.hold(net.layers[0].crossbar.aims())
+    assert "non-ideal arrays of chip 4, cells as they were programmed, frames" in describe(net)

@@ -106,11 +106,13 @@ def validate(
 
 def describe(network: Network) -> str:
     """A network in a sentence."""
-    first, levels = network.layers[0], network.readout.levels
-    kind = type(first.neuron).__name__
+    levels = network.readout.levels
+    kinds = dict.fromkeys("recurrent " * x.recurrent + type(x.neuron).__name__ for x in network.layers)
     weights = "weights not rounded" if levels.exact else f"{2 * levels.steps + 1} conductance levels a weight"
+    chip = f", non-ideal arrays of chip {network.nonideal.chip}" if network.nonideal else ""
+    held = ", cells as they were programmed" if any(x.held is not None for x in network.crossbars) else ""
     return (
-        f"{' - '.join(map(str, network.sizes))}, {'recurrent ' * first.recurrent}{kind} neurons, {weights}, "
+        f"{' - '.join(map(str, network.sizes))}, {' and '.join(kinds)} neurons, {weights}{chip}{held}, "
         f"frames of {network.t_frame * 1e3:g} ms"
     )
 
