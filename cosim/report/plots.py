@@ -178,7 +178,8 @@ def _shades(found: Mapping[str, np.ndarray], rings: tuple[np.ndarray, np.ndarray
         image = ax.imshow(shares.T, origin="lower", aspect="auto", cmap="Blues", vmin=0, vmax=1,
                           interpolation="nearest")  # fmt: skip
         if rings:
-            ax.scatter(*rings, s=8, facecolors="none", edgecolors=RED, linewidths=0.7, clip_on=False)
+            size = 8 if len(rings[0]) > 1 else 60
+            ax.scatter(*rings, s=size, facecolors="none", edgecolors=RED, linewidths=0.7, clip_on=False)
         ax.yaxis.get_major_locator().set_params(integer=True)
         title(ax, name)
         ax.set_ylabel("output")
