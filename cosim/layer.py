@@ -1,19 +1,23 @@
 """A layer: a crossbar and the neurons on its columns, through time."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from cosim.crossbar import Crossbar
-from cosim.neurons import Neuron, State
+from cosim.neurons import Neuron, Recursion, State
 
 Frame = Callable[[State, torch.Tensor], State]
 """What happens to a population in one frame: (state after tick, current [A]) -> state at the frame's end."""
 
 
+_UNIT = 3e-9
+"""Current [A] of a weight of one."""
 _FIRST = dict(spread=1.75, shift=0.3)
-"""First weights of a layer: at 3 nA a weight, four driven rows of them make a FeLIF fire every few frames (ours)."""
+"""First weights of a layer: at 3 nA a weight, four driven rows of them make a FeLIF fire every few frames (ours).
+Those of neurons in pure numbers are Glorot's."""
 _QUIET = 20
 """Neurons whose first weights among themselves, centred at zero, spread like those of the inputs; more of them
 start quieter each, so that a large layer does not keep itself firing."""
@@ -27,14 +31,51 @@ class Layer(nn.Module):
         neuron: the population's device in its clocked form.
         inputs: rows that come from the layer below.
         recurrent: whether the layer's own spikes are further rows.
+        own: parameters of the neurons that are trained, one number a neuron: its place between the bounds, 0 to 1, on a
+            logarithmic scale where the parameter has one.
     """
 
-    def __init__(self, inputs: int, size: int, neuron: Neuron, recurrent: bool, **crossbar):
+    def __init__(self, inputs: int, size: int, neuron: Neuron | Recursion, recurrent: bool, unit: float | None = None,
+                 learn: Sequence[str] = (), **crossbar):  # fmt: skip
         super().__init__()
-        self.inputs, self.size, self.neuron, self.recurrent = inputs, size, neuron, recurrent
-        self.crossbar = Crossbar(inputs + size * recurrent, size, **_FIRST, **crossbar)
+        pure = isinstance(neuron, Recursion)
+        self.inputs, self.size, self._neuron, self.recurrent = inputs, size, neuron, recurrent
+        self.own = nn.ParameterDict({name: nn.Parameter(self._place(name)) for name in learn})
+        first = dict(spread=math.sqrt(6 / (inputs + size * recurrent + size))) if pure else _FIRST
+        unit = (1.0 if pure else _UNIT) if unit is None else unit
+        self.crossbar = Crossbar(inputs + size * recurrent, size, unit=unit, **first, **crossbar)
         own = self.crossbar.weight.data[:, inputs:]
-        own.sub_(_FIRST["shift"]).mul_(min(1.0, (_QUIET / size) ** 0.5))
+        own.sub_(first.get("shift", 0.0)).mul_(1.0 if pure else min(1.0, (_QUIET / size) ** 0.5))
+
+    @property
+    def neuron(self) -> Neuron | Recursion:
+        """The population's device, with the parameters that it has learnt."""
+        learnt = {name: self._value(name, place) for name, place in self.own.items()}
+        return self._neuron.replace(**learnt) if learnt else self._neuron
+
+    @neuron.setter
+    def neuron(self, device: Neuron | Recursion) -> None:
+        self._neuron, self.own = device, nn.ParameterDict()
+
+    def confine(self) -> None:
+        """Bring parameters that training has moved out of their bounds back to them."""
+        for place in self.own.values():
+            place.data.clamp_(0.0, 1.0)
+
+    def _place(self, name: str) -> torch.Tensor:
+        """Where a parameter's values lie between its bounds."""
+        spec = type(self._neuron).params().get(name)
+        if spec is None or not math.isfinite(spec.bounds[1] - spec.bounds[0]):
+            kind = type(self._neuron).__name__
+            raise ValueError(f"{kind} cannot learn {name!r}: it has {', '.join(type(self._neuron).params())}")
+        low, high, value = _scaled(spec, *spec.bounds, torch.as_tensor(getattr(self._neuron, name)).detach())
+        return ((value - low) / (high - low)).double().expand(self.size).clone()
+
+    def _value(self, name: str, place: torch.Tensor) -> torch.Tensor:
+        spec = type(self._neuron).params()[name]
+        low, high = _scaled(spec, *spec.bounds)
+        value = low + (high - low) * place
+        return (value.exp() if spec.log else value).clamp(*spec.bounds)
 
     def through(
         self, below: torch.Tensor, frame: Frame, weight: torch.Tensor, dice: torch.Generator | None
@@ -58,6 +99,13 @@ class Layer(nn.Module):
             seen.append(state)
         return torch.stack([state.z for state in seen]), torch.stack([state.v for state in seen])
 
+    def current(
+        self, below: torch.Tensor, own: torch.Tensor, weight: torch.Tensor, dice: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Into the neurons of one frame [A], (batch, neuron), from its rows below and its own, each (batch, row)."""
+        fed = self.crossbar.currents(below, weight[:, : self.inputs], dice)
+        return fed + self.crossbar.currents(own, weight[:, self.inputs :], dice) if self.recurrent else fed
+
     def each(self) -> list[Neuron]:
         """Every neuron as a device of its own, in order.
 
@@ -74,3 +122,9 @@ class Layer(nn.Module):
         if not many:
             return [self.neuron] * self.size
         return [self.neuron.replace(**{name: x[n] for name, x in many.items()}) for n in range(self.size)]
+
+
+def _scaled(spec, *values):
+    """Values on the scale on which a parameter is learnt."""
+    tensors = [torch.as_tensor(value, dtype=torch.float64) for value in values]
+    return [x.log() for x in tensors] if spec.log else tensors

@@ -6,9 +6,8 @@
 Axes: (time, batch, neuron). Rows of a layer's crossbar: its inputs first, then its own neurons if recurrent.
 """
 
-import hashlib
-import pickle
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from cosim import neurons
+from cosim.archive import read, write
 from cosim.card import Card
 from cosim.crossbar import Crossbar, Levels, Nonideal, Programmed, Protocol, program
 from cosim.crossbar.programming import USUAL
@@ -26,10 +26,8 @@ from cosim.devices import VCM, LevelSpread
 from cosim.encoder import Encoder
 from cosim.kernels.frames import fine
 from cosim.layer import Frame, Layer
-from cosim.neurons import Neuron
-
-SCHEMA = "cosim.network 1"
-"""What a network's file says it is."""
+from cosim.lowpass import smooth
+from cosim.neurons import Neuron, Recursion
 
 
 class Trace(NamedTuple):
@@ -53,15 +51,18 @@ class Network(nn.Module):
 
     Args:
         sizes: inputs, neurons of each hidden layer, outputs.
-        neuron: a neuron device or its card, taken in its clocked form; or one for each hidden layer.
+        neuron: a neuron or its card, taken in its clocked form; or one for each hidden layer.
         synapse: a memristive cell (with `conductance`), its card, that of measured levels, or the levels themselves.
         levels: signed conductance levels of a weight; None for no rounding.
         recurrent: whether hidden layers feed themselves; or one answer for each.
-        unit: synaptic current [A] of a weight of one; or one for each hidden layer.
+        unit: synaptic current [A] of a weight of one; or one for each hidden layer. By default 3 nA, or 1 for neurons
+            in pure numbers.
         encode: neurons of its own that each input drives, whose spikes drive the first layer instead (see `Encoder`);
             0 for none.
         counted: the outputs are the spikes of the last hidden layer, one neuron an output: the readout is no more
             than a wire from each to its own output, and is not trained.
+        memory: time constant of a leaky readout [s]: it hears the spikes of some frames; None for those of one.
+        learn: names of the neurons' parameters to train beside the weights, one value a neuron (see `Layer.own`).
         t_frame: length of a frame [s].
         seed: of the first weights, of the stochastic rounding, and of the neurons drawn.
         spread: draw each neuron by itself, as different as those that the neuron's card was fitted to: those of
@@ -70,16 +71,16 @@ class Network(nn.Module):
     Raises:
         TypeError: if neuron and synapse are not what they should be.
         ValueError: for fewer than three sizes, or one that is not positive, a negative `encode`, another number of
-            neurons, answers or units than hidden layers, spread of a neuron without a card, or counted outputs
-            without a neuron each.
+            neurons, answers or units than hidden layers, spread of a neuron without a card, counted outputs without
+            a neuron each, a memory that is not positive, or a parameter to learn that the neurons do not have.
         CardError: for spread of a card that does not know how neurons differ.
     """
 
-    def __init__(self, sizes: Sequence[int], neuron: Neuron | Card | Sequence[Neuron | Card],
+    def __init__(self, sizes: Sequence[int], neuron: Neuron | Recursion | Card | Sequence[Neuron | Recursion | Card],
                  synapse: Device | Card | Levels, *, levels: int | None = 7,
-                 recurrent: bool | Sequence[bool] = True, unit: float | Sequence[float] = 3e-9,
-                 encode: int = 0, counted: bool = False, t_frame: float = 1e-3, seed: int = 0,
-                 spread: bool = False):  # fmt: skip
+                 recurrent: bool | Sequence[bool] = True, unit: float | Sequence[float] | None = None,
+                 encode: int = 0, counted: bool = False, memory: float | None = None, learn: Sequence[str] = (),
+                 t_frame: float = 1e-3, seed: int = 0, spread: bool = False):  # fmt: skip
         super().__init__()
         if len(sizes) < 3 or min(sizes) < 1:
             raise ValueError(f"sizes are inputs, hidden layers, outputs, each at least 1; got {list(sizes)}")
@@ -87,7 +88,10 @@ class Network(nn.Module):
             raise ValueError(f"encode is a number of neurons to an input, or 0 for none, got {encode}")
         if counted and sizes[-1] != sizes[-2]:
             raise ValueError(f"counted outputs need a neuron each: {sizes[-1]} outputs, {sizes[-2]} in the last layer")
+        if memory is not None and not 0 < memory < math.inf:
+            raise ValueError(f"memory is the readout's time constant [s], positive, or None; got {memory}")
         self.sizes, self.t_frame, self.generator = tuple(sizes), t_frame, torch.Generator().manual_seed(seed)
+        self.memory, self.learn = memory, tuple(learn)
         self.counted, self.encoder = counted, Encoder(sizes[0], encode, self.generator) if encode else None
         hidden = list(zip([sizes[0] * (encode or 1), *sizes[1:-2]], sizes[1:-1]))
         common = dict(levels=_levels(synapse, levels), generator=self.generator)
@@ -95,7 +99,7 @@ class Network(nn.Module):
             *(_apiece(name, x, len(hidden)) for name, x in dict(neuron=neuron, recurrent=recurrent, unit=unit).items())
         )
         self.layers = nn.ModuleList(
-            Layer(m, n, _drawn(device, n, (seed, k) if spread else None), own, unit=unit, place=k, **common)
+            Layer(m, n, _drawn(device, n, (seed, k) if spread else None), own, unit, learn, place=k, **common)
             for k, ((m, n), (device, own, unit)) in enumerate(zip(hidden, each))
         )
         self.readout = Crossbar(*sizes[-2:], unit=1.0, spread=sizes[-2] ** -0.5, place=len(hidden), **common)
@@ -109,6 +113,11 @@ class Network(nn.Module):
     def rows(self) -> int:
         """Word lines that come from outside: inputs, or the neurons that encode them."""
         return self.layers[0].inputs
+
+    @property
+    def kappa(self) -> float:
+        """Share of its past that a frame leaves in the readout."""
+        return math.exp(-self.t_frame / self.memory) if self.memory else 0.0
 
     def encoded(self, inputs: torch.Tensor) -> torch.Tensor:
         """What drives these word lines, 0 or 1, (time, batch, row), for a stimulus, (time, batch, channel)."""
@@ -162,17 +171,58 @@ class Network(nn.Module):
             below = torch.cat([torch.zeros_like(z[:1]), z[:-1]])  # a spike drives its rows in the next frame
             spikes.append(z)
             voltages.append(v)
-        outputs = self.readout.currents(spikes[-1], readout, dice) + self.offset
+        outputs = self.readout.currents(smooth(spikes[-1], self.kappa), readout, dice) + self.offset
         return Trace(outputs, tuple(spikes), tuple(voltages))
 
+    def stream(
+        self, inputs: torch.Tensor, frames: Sequence[Frame], weights: Sequence[torch.Tensor]
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Number and outputs, (batch, output), of frame after frame, each with the graph of one frame of each layer.
+
+        Layer k is at frame t + k when the first is at t. No gradient passes through a state, a spike that comes back
+        to its own layer, or a leaky readout's past.
+
+        Args:
+            inputs, frames: as for `forward`.
+            weights: of all crossbars, the readout's last, as `Crossbar.drawn` gives them.
+        """
+        self._check(inputs)
+        rows, smoothed = self.encoded(inputs.to(weights[-1].dtype)).detach(), 0.0
+        states = [layer.neuron.rest((rows.shape[1], layer.size), rows.dtype) for layer in self.layers]
+        for t in range(1 - len(states), len(rows) - len(states) + 1):
+            below = rows[max(t, 0)]
+            for k, (layer, frame) in enumerate(zip(self.layers, frames, strict=True)):
+                if t + k >= 0:
+                    before = type(states[k])(*(x.detach() for x in states[k]))
+                    i_in = layer.current(below, before.z, weights[k])
+                    states[k] = frame(layer.neuron.tick(before), i_in)
+                below = states[k].z
+            smoothed = self.kappa * smoothed + (1 - self.kappa) * below
+            yield t + len(states) - 1, self.readout.currents(smoothed, weights[-1], None) + self.offset
+            smoothed = smoothed.detach()
+
+    def still(
+        self, means: torch.Tensor, nodes: Sequence[Callable], weights: Sequence[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """One pass without time, (batch, output): rates in place of spikes.
+
+        Args:
+            means: of the inputs, (batch, channel).
+            nodes: for each layer, its rates by its mean currents [A], both (batch, neuron).
+            weights: as for `stream`; drawn anew if None.
+        """
+        *weights, readout = weights or [crossbar.drawn(self.generator) for crossbar in self.crossbars]
+        for layer, node, weight in zip(self.layers, nodes, weights, strict=True):
+            means = node(layer.crossbar.currents(means, weight[:, : layer.inputs], None))
+        return self.readout.currents(means, readout, None) + self.offset
+
     def fine(self, batch: int, *, steps: int | None = 1000, parts: int = 1, backend: str = "auto") -> list[Frame]:
-        """The fine simulation of each layer without gradients: a whole frame, or one of so many equal parts.
+        """Simulation without gradients of a whole frame, or of one of so many equal parts, for each layer.
 
         In so many steps a frame, or in as many as the error of the solution asks for.
         """
         piece = self.t_frame / parts, steps and steps // parts
-        runs = [fine(layer.neuron, (batch, layer.size), *piece, backend) for layer in self.layers]
-        return [lambda state, i_in, run=run: run(state, i_in)[0] for run in runs]
+        return [_runs(layer.neuron, (batch, layer.size), *piece, backend) for layer in self.layers]
 
     def program(
         self, cell: VCM | Card, protocol: Protocol = USUAL, *, which: Sequence[int] | None = None, seed: int = 0
@@ -206,11 +256,7 @@ class Network(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write weights, neurons and levels to a file that `torch.load` can read; all of it or nothing."""
-        path = Path(path)
-        content = self.content() | {"state": dict(self.state_dict())}
-        part = path.with_name(path.name + ".part")
-        torch.save({"schema": SCHEMA, "sha256": _digest(content), "content": content}, part)
-        part.replace(path)
+        write(path, self.content() | {"state": dict(self.state_dict())})
 
     def content(self) -> dict[str, Any]:
         """What it is but for its weights, as plain numbers, texts and tensors."""
@@ -222,6 +268,8 @@ class Network(nn.Module):
             "unit": [float(layer.crossbar.unit) for layer in self.layers],
             "encode": self.encoder.fan_out if self.encoder else 0,
             "counted": self.counted,
+            "memory": self.memory,
+            "learn": list(self.learn),
             "t_frame": float(self.t_frame),
             "nonideal": self.nonideal and self.nonideal.as_dict(),
         }
@@ -233,16 +281,7 @@ class Network(nn.Module):
         Raises:
             ValueError: for a file that is damaged, or no network.
         """
-        try:
-            held = torch.load(path, weights_only=True)
-            known = held["schema"] == SCHEMA and held["sha256"] == _digest(held["content"])
-        except (LookupError, RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(
-                f"{path} is not a network's file, or cut off ({type(error).__name__}); train again"
-            ) from error
-        if not known:
-            raise ValueError(f"{path} is damaged, or of another version than {SCHEMA!r}; take a copy or train again")
-        content = dict(held["content"])
+        content = read(path)
         devices = [getattr(neurons, kind)(**fields) for kind, fields in content.pop("neurons")]
         state, levels, nonideal = content.pop("state"), Levels(**content.pop("levels")), content.pop("nonideal", None)
         network = cls(neuron=devices, synapse=levels, **content)
@@ -279,11 +318,19 @@ def _levels(synapse: Device | Card | Levels, count: int | None) -> Levels:
 def _drawn(neuron: Neuron | Card, size: int, seed: tuple[int, int] | None) -> Neuron:
     """A population in its clocked form, all alike or drawn."""
     device = neuron.device if isinstance(neuron, Card) else neuron
-    if not isinstance(device, Neuron):
+    if not isinstance(device, Neuron | Recursion):
         raise TypeError(f"a layer needs a neuron, or its card; got {type(device).__name__}")
     if seed and not isinstance(neuron, Card):
         raise ValueError(f"spread needs the card of several {type(neuron).__name__}, as fit_population makes it")
     return (neuron.draw(size, seed) if seed else device).clocked()
+
+
+def _runs(neuron: Neuron | Recursion, shape: tuple[int, int], t_frame: float, steps: int | None, backend: str) -> Frame:
+    """A frame of a population without a graph: finely, or the one step that a recursion has."""
+    if not isinstance(neuron, Recursion):
+        run = fine(neuron, shape, t_frame, steps, backend)
+        return lambda state, i_in: run(state, i_in)[0]
+    return lambda state, i_in: neuron.step(type(state)(*(x.detach() for x in state)), i_in.detach(), t_frame)[1]
 
 
 def _apiece(name: str, given: Any, count: int) -> list[Any]:
@@ -299,11 +346,3 @@ def _device(neuron: Neuron) -> list[Any]:
     """Class and fields of a neuron, as plain numbers, texts and tensors."""
     values = {k: x.detach() if isinstance(x, torch.Tensor) else float(x) for k, x in neuron.values.items()}
     return [type(neuron).__name__, values | {name: getattr(neuron, name) for name in neuron.options()}]
-
-
-def _digest(content: dict[str, Any]) -> str:
-    """Fingerprint of a file's content: a byte that changed in a weight is noticed by nobody else."""
-    digest = hashlib.sha256(repr({k: x for k, x in content.items() if k != "state"}).encode())
-    for name, x in sorted(content["state"].items()):
-        digest.update(name.encode() + x.contiguous().numpy().tobytes())
-    return digest.hexdigest()

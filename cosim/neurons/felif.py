@@ -58,6 +58,7 @@ class FeLIF(Stack, Neuron):
     """FeLIF neuron in the form of BRUNO [1, 2], or with its two layers truly in series (form="series")."""
 
     stem: ClassVar[str] = "felif"
+    memory: ClassVar[tuple[str, ...]] = ("v", "p")
 
     i_dsc: Value = param(10e-12, "A", "constant discharge current", (0.0, 1e-6), fit=True, source="[1]")
     c_par: Value = param(15e-15, "F", "parasitic capacitance", (0.0, 1e-9), source="[1]")

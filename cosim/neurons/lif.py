@@ -18,6 +18,7 @@ class LIF(Neuron):
     """Leaky integrate-and-fire neuron with linear leak; `step` is exact for a constant current."""
 
     stem: ClassVar[str] = "lif"
+    memory: ClassVar[tuple[str, ...]] = ("v",)
 
     c_m: Value = param(1e-12, "F", "membrane capacitance", (1e-15, 1e-6), log=True)
     tau_m: Value = param(20e-3, "s", "membrane time constant", (1e-6, 10.0), fit=True, log=True)
