@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from cosim.crossbar import Crossbar
+from cosim.device import Param
 from cosim.neurons import Neuron, Recursion, State
 
 Frame = Callable[[State, torch.Tensor], State]
@@ -31,8 +32,9 @@ class Layer(nn.Module):
         neuron: the population's device in its clocked form.
         inputs: rows that come from the layer below.
         recurrent: whether the layer's own spikes are further rows.
-        own: parameters of the neurons that are trained, one number a neuron: its place between the bounds, 0 to 1, on a
-            logarithmic scale where the parameter has one.
+        own: parameters of the neurons that are trained, one number a neuron: the value over the device's default, or
+            the logarithm of that where the parameter is searched on a logarithmic scale, so that one learning rate
+            suits all.
     """
 
     def __init__(self, inputs: int, size: int, neuron: Neuron | Recursion, recurrent: bool, unit: float | None = None,
@@ -49,9 +51,12 @@ class Layer(nn.Module):
 
     @property
     def neuron(self) -> Neuron | Recursion:
-        """The population's device, with the parameters that it has learnt."""
-        learnt = {name: self._value(name, place) for name, place in self.own.items()}
-        return self._neuron.replace(**learnt) if learnt else self._neuron
+        """The population's device, with the parameters that it has learnt, in the precision of the weights."""
+        values = {name: self._value(name, own) for name, own in self.own.items()}
+        for name, x in self._neuron.values.items():
+            if name not in values and isinstance(x, torch.Tensor) and x.dtype != self.crossbar.weight.dtype:
+                values[name] = x.to(self.crossbar.weight.dtype)
+        return self._neuron.replace(**values) if values else self._neuron
 
     @neuron.setter
     def neuron(self, device: Neuron | Recursion) -> None:
@@ -59,23 +64,22 @@ class Layer(nn.Module):
 
     def confine(self) -> None:
         """Bring parameters that training has moved out of their bounds back to them."""
-        for place in self.own.values():
-            place.data.clamp_(0.0, 1.0)
+        for name, own in self.own.items():
+            spec = type(self._neuron).params()[name]
+            own.data.clamp_(*(float(_relative(spec, bound)) for bound in spec.bounds))
 
     def _place(self, name: str) -> torch.Tensor:
-        """Where a parameter's values lie between its bounds."""
-        spec = type(self._neuron).params().get(name)
-        if spec is None or not math.isfinite(spec.bounds[1] - spec.bounds[0]):
-            kind = type(self._neuron).__name__
-            raise ValueError(f"{kind} cannot learn {name!r}: it has {', '.join(type(self._neuron).params())}")
-        low, high, value = _scaled(spec, *spec.bounds, torch.as_tensor(getattr(self._neuron, name)).detach())
-        return ((value - low) / (high - low)).double().expand(self.size).clone()
+        """Where a parameter's values begin."""
+        known = type(self._neuron).params()
+        if name not in known:
+            raise ValueError(f"{type(self._neuron).__name__} cannot learn {name!r}: it has {', '.join(known)}")
+        begin = torch.as_tensor(getattr(self._neuron, name), dtype=torch.float64).detach()
+        return _relative(known[name], begin).expand(self.size).clone()
 
-    def _value(self, name: str, place: torch.Tensor) -> torch.Tensor:
+    def _value(self, name: str, own: torch.Tensor) -> torch.Tensor:
         spec = type(self._neuron).params()[name]
-        low, high = _scaled(spec, *spec.bounds)
-        value = low + (high - low) * place
-        return (value.exp() if spec.log else value).clamp(*spec.bounds)
+        value = spec.default * own.exp() if spec.log else _unit(spec) * own
+        return value.clamp(*spec.bounds)
 
     def through(
         self, below: torch.Tensor, frame: Frame, weight: torch.Tensor, dice: torch.Generator | None
@@ -92,10 +96,11 @@ class Layer(nn.Module):
         sequence = getattr(frame, "sequence", None)
         if sequence and not self.recurrent:
             return sequence(fed)
-        state, own, seen = self.neuron.rest(fed.shape[1:]), weight[:, self.inputs :], []
+        state, own, seen = self.neuron.rest(fed.shape[1:], fed.dtype), weight[:, self.inputs :], []
+        tick = self.neuron.tick
         for i_in in fed:
             back = self.crossbar.currents(state.z, own, dice) if self.recurrent else 0.0
-            state = frame(self.neuron.tick(state), i_in + back)
+            state = frame(tick(state), i_in + back)
             seen.append(state)
         return torch.stack([state.z for state in seen]), torch.stack([state.v for state in seen])
 
@@ -124,7 +129,12 @@ class Layer(nn.Module):
         return [self.neuron.replace(**{name: x[n] for name, x in many.items()}) for n in range(self.size)]
 
 
-def _scaled(spec, *values):
-    """Values on the scale on which a parameter is learnt."""
-    tensors = [torch.as_tensor(value, dtype=torch.float64) for value in values]
-    return [x.log() for x in tensors] if spec.log else tensors
+def _unit(spec: Param) -> float:
+    """What a parameter is measured in while it is learnt: its default, or 1 where that is nothing."""
+    return abs(spec.default) or 1.0
+
+
+def _relative(spec: Param, value: float | torch.Tensor) -> torch.Tensor:
+    """A value as it is learnt."""
+    value = torch.as_tensor(value, dtype=torch.float64)
+    return torch.log(value / spec.default) if spec.log else value / _unit(spec)

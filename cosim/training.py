@@ -3,6 +3,7 @@
 A checkpoint after every epoch is written to a temporary file and renamed; `resume=True` goes on where it stopped.
 """
 
+import math
 import pickle
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,18 @@ DECAY = 1e-4
 """Of the readout's weights, in every update's gradient (ours)."""
 SKIP = Chords.skip
 """First frames of a chorale that do not count."""
+OPTIMIZERS = {
+    "adamax": lambda groups, **more: torch.optim.Adamax(groups, betas=(0.9, 0.995), **more),
+    "adam": torch.optim.Adam,
+    "sgd": lambda groups, **more: torch.optim.SGD(groups, momentum=0.9, **more),
+}
+"""What steps, by name."""
+ANNEALS: dict[str, Callable[[float], float]] = {
+    "none": lambda share: 1.0,
+    "linear": lambda share: 1.0 - share,
+    "cosine": lambda share: 0.5 * (1 + math.cos(math.pi * share)),
+}
+"""What is left of the learning rate after a share of the epochs, by name."""
 
 
 class Epoch(NamedTuple):
@@ -29,10 +42,12 @@ class Epoch(NamedTuple):
         number: from 1.
         train: the task's loss while training [nats]: for chords the mean binary cross-entropy, for classes `nll`.
         valid: the same on the validation part, weights at their nearest levels.
-        nll: negative log-likelihood on the validation part [nats per frame, or per sequence for classes].
+        nll: negative log-likelihood on the validation part [nats per frame, sequence or labelled
+            frame].
         rate: share of neurons that fire in a frame.
         seconds: it took [s].
-        accuracy: share of sequences of the validation part whose class is named right; None for chords.
+        accuracy: share of sequences of the validation part, or of labelled frames, whose class is named right; None for
+            chords.
     """
 
     number: int
@@ -77,9 +92,13 @@ class Schedule:
     Attributes:
         epochs: passes through the training part.
         batch: pieces in an update.
-        rate: Adamax's learning rate (betas 0.9 and 0.995).
+        rate: learning rate.
         seed: of the order of the pieces.
         steps: fine steps in a frame when the network is judged; one is exact for a LIF, None lets the error choose.
+        optimizer: "adamax" (betas 0.9 and 0.995, and a little decay on the readout), "adam" or "sgd" (momentum 0.9).
+        anneal: how the rate falls over the epochs: "none", "linear" to zero, or "cosine".
+        decay: of all weights, in every update's gradient.
+        clip: largest norm of a gradient, or None.
     """
 
     epochs: int = 20
@@ -87,6 +106,24 @@ class Schedule:
     rate: float = 0.01
     seed: int = 0
     steps: int | None = 1000
+    optimizer: str = "adamax"
+    anneal: str = "none"
+    decay: float = 0.0
+    clip: float | None = None
+
+    def __post_init__(self):
+        for name, known in (("optimizer", OPTIMIZERS), ("anneal", ANNEALS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; choose one of {', '.join(known)}")
+
+    @property
+    def falls(self) -> bool:
+        """Whether the rate depends on the number of epochs, which then may not change when a training goes on."""
+        return self.anneal != "none"
+
+    def rate_of(self, epoch: int) -> float:
+        """Learning rate in an epoch, counted from 1."""
+        return self.rate * ANNEALS[self.anneal]((epoch - 1) / self.epochs)
 
 
 def train(
@@ -120,16 +157,18 @@ def train(
     schedule = schedule if epochs is None else replace(schedule, epochs=epochs)
     _check(network, task, schedule)
     _rest_at_the_mean(network, task)
-    optimizer = _optimizer(network, schedule.rate)
+    optimizer = _optimizer(network, schedule)
     generator = torch.Generator().manual_seed(schedule.seed)
-    about = [task.name, task.source, repr(rule), schedule.batch, schedule.rate, schedule.seed, schedule.steps]
+    about = [task.name, task.source, repr(rule), repr(replace(schedule, epochs=schedule.epochs * schedule.falls))]
     about += [f"{name} {value}" for name, value in network.content().items()]
     run = _Run(network, optimizer, generator, about, Path(checkpoint) if checkpoint else None)
     judged = dict(batch=max(32, schedule.batch), goal=task.goal, steps=schedule.steps)
     curve, best = run.load() if resume else ([], None)
     for number in range(len(curve) + 1, schedule.epochs + 1):
         begin = time.perf_counter()
-        loss = _pass(network, task, rule, optimizer, schedule.batch, generator)
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate_of(number)
+        loss = _pass(network, task, rule, optimizer, schedule, generator)
         score = evaluate(network, task.valid, **judged)
         seconds = time.perf_counter() - begin
         curve.append(Epoch(number, loss, score.loss, score.nll, score.rate, seconds, score.accuracy))
@@ -162,10 +201,10 @@ def evaluate(
     for part in batches(pieces, batch, torch.Generator().manual_seed(0)):
         with torch.no_grad():
             trace = network(part.inputs, network.fine(part.inputs.shape[1], steps=steps))
-        found.append(goal.judge(trace.outputs, part.targets, part.mask, trace.spikes[0].mean(-1)))
+        found.append(goal.judge(trace.outputs, part.targets, part.mask, trace.spikes[0].flatten(2).mean(-1)))
     counts = torch.tensor([count for _, count in found], dtype=torch.float64)
     if not counts.sum():
-        raise ValueError(f"nothing to score: no piece has more than the {SKIP} frames that do not count")
+        raise ValueError(f"nothing to score: no piece has a labelled frame, or more than the {SKIP} that do not count")
     means = counts @ torch.tensor([score for score, _ in found], dtype=torch.float64) / counts.sum()
     return type(found[0][0])(*means.tolist())
 
@@ -217,33 +256,37 @@ class _Run(NamedTuple):
         return epochs, best
 
 
-def _optimizer(network: Network, rate: float) -> torch.optim.Optimizer:
+def _optimizer(network: Network, schedule: Schedule) -> torch.optim.Optimizer:
     """Adamax as in BRUNO's code, and a little decay on the readout: Adamax moves a weight however small its gradient,
     and an output that is never on would else stretch the range that all outputs share."""
-    readout = [network.readout.weight]
-    rest = [x for x in network.parameters() if x is not network.readout.weight]
-    groups = [{"params": rest}, {"params": readout, "weight_decay": DECAY}]
-    return torch.optim.Adamax(groups, lr=rate, betas=(0.9, 0.995))
+    readout = [x for name, x in network.named_parameters() if name == "readout.weight"]
+    rest = [x for name, x in network.named_parameters() if name != "readout.weight"]
+    extra = DECAY if schedule.optimizer == "adamax" else 0.0
+    groups = [{"params": rest}, {"params": readout, "weight_decay": schedule.decay + extra}]
+    return OPTIMIZERS[schedule.optimizer](groups, lr=schedule.rate, weight_decay=schedule.decay)
 
 
 def _rest_at_the_mean(network: Network, task: Task) -> None:
     """Start an untrained readout at how often each output is on: the best guess of a network that hears nothing."""
     if not network.offset.any():
-        often = torch.cat([piece.targets for piece in task.train]).double().mean(0)
-        network.offset.data.copy_(task.goal.rest(often))
+        network.offset.data.copy_(task.goal.rest(task.often))
 
 
-def _pass(network, task, rule, optimizer, batch, generator) -> float:
+def _pass(network, task, rule, optimizer, schedule, generator) -> float:
     """One epoch of updates; the mean loss."""
     total = count = 0.0
-    for part in batches(task.train, batch, generator):
-        loss = rule.gradient(network, part.inputs, part.targets, lambda y, t, m=part.mask: task.goal.loss(y, t, m))
+    for part in batches(task.train, schedule.batch, generator):
+        loss = rule.gradient(network, part.inputs, part.targets, task.goal.criterion(part.targets, part.mask))
         if not (loss < float("inf") and all(x.grad is None or x.grad.isfinite().all() for x in network.parameters())):
             raise ValueError(
                 f"the loss became {loss}, or its gradient is not finite; "
                 f"take a smaller learning rate than {optimizer.defaults['lr']}"
             )
+        if schedule.clip:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
         optimizer.step()
+        for layer in network.layers:
+            layer.confine()
         total, count = total + loss, count + 1
     return total / count
 

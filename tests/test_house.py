@@ -30,7 +30,7 @@ DOORS = {
     "jinja2": {"report"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "h5py": {"card"},
+    "h5py": {"card", "tasks"},
     "xarray": {"sweeping"},
     "pint": {"units"},
 }

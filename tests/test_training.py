@@ -11,7 +11,7 @@ from cosim.learning import BPTT, Bruno
 from cosim.network import Network
 from cosim.neurons import FeLIF
 from cosim.tasks import Piece, Task, jsb
-from cosim.training import SKIP, Schedule, evaluate, train
+from cosim.training import ANNEALS, SKIP, Schedule, evaluate, train
 
 CELL = VCM()
 
@@ -208,7 +208,7 @@ def test_a_loss_that_is_not_finite(which, chorales):
 
 
 def test_pieces_too_short_to_score(chorales):
-    with pytest.raises(ValueError, match="nothing to score: no piece has more than the 5 frames that do not count"):
+    with pytest.raises(ValueError, match="nothing to score: no piece has a labelled frame, or more than the 5 that do not count"):
         evaluate(network(4), cut(chorales.valid, 2, SKIP))
 
 
@@ -220,3 +220,15 @@ def test_the_first_frames_do_not_count(chorales):
     net = network()
     assert evaluate(net, [piece]) == evaluate(net, [piece._replace(targets=changed)])
     assert training.SKIP == 5
+
+
+@pytest.mark.parametrize("name, known", [("optimizer", "adamax, adam, sgd"), ("anneal", "none, linear, cosine")])
+def test_schedules_that_there_are_not(name, known):
+    with pytest.raises(ValueError, match=f"unknown {name} 'slow'; choose one of {known}"):
+        Schedule(**{name: "slow"})
+
+
+def test_how_the_rate_falls():
+    rates = {name: [Schedule(4, rate=0.1, anneal=name).rate_of(k) for k in (1, 2, 3, 4)] for name in ANNEALS}
+    assert rates["none"] == [0.1] * 4 and rates["linear"] == pytest.approx([0.1, 0.075, 0.05, 0.025])
+    assert rates["cosine"] == pytest.approx([0.1, 0.05 * (1 + 0.5**0.5), 0.05, 0.05 * (1 - 0.5**0.5)])

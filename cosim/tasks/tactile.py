@@ -10,7 +10,6 @@ Sources:
     [3] Fehlings et al., BRUNO, arXiv 2505.17791: a recording as 102 frames of a millisecond.
 """
 
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +20,11 @@ import torch
 
 from cosim.errors import DataError
 from cosim.tasks.loss import Classes
+from cosim.tasks.parts import find, members
 from cosim.tasks.task import Piece, Task
 
 TAXELS = 12
-SHARES = dict(test=0.2, valid=0.1)
-"""Of each letter's recordings; the rest is to learn from [1]."""
+ORIGIN = "The published events are those of miskarous/tactile_braille_reading."
 REST = 255
 """Resting level of the earlier recordings, which are stored as bytes; pressure lowers it."""
 _CLOSE = 1e-9
@@ -108,7 +107,7 @@ def braille(
         DataError: if the file is missing or not one of those.
         ValueError: if the threshold does not fit the file, there is no frame, or less than two known letters.
     """
-    path = _find(data or os.environ.get("COSIM_DATA"))
+    path = find(data, ["braille_th10.npz"], "braille", ORIGIN)
     held = _read(path)
     if ("time" in held) != (threshold is None):
         raise ValueError(
@@ -124,21 +123,12 @@ def braille(
     frames, answers = _frames(held, threshold, bins), torch.eye(len(wanted))
     parts = dict(train=[], valid=[], test=[])
     for k, letter in enumerate(wanted):
-        for part, members in _split(held["label"], known.index(letter), seed).items():
-            parts[part] += [Piece(f"{letter}-{n:04d}", frames[n], answers[k : k + 1]) for n in members]
+        for part, own in members(held["label"], known.index(letter), seed).items():
+            parts[part] += [Piece(f"{letter}-{n:04d}", frames[n], answers[k : k + 1]) for n in own]
     name = path.stem.replace("_", "-") + (f"-th{threshold:g}" if threshold else "")
     which = "" if letters is None else f" of {' '.join(wanted)}"
     source = f"Recordings{which}, read from {path.name}, {bins} frames each; as many of each letter, by seed {seed}."
     return Task(name, source, **{part: tuple(pieces) for part, pieces in parts.items()}, goal=Classes())
-
-
-def _find(data: str | Path | None) -> Path:
-    name = "braille_th10.npz"
-    folder = Path(data or "")
-    for path in (folder, folder / name, folder / "braille" / name):
-        if data and path.is_file():
-            return path
-    raise DataError(f"no {name} in {data or 'a folder, for none is named'}; give its path, or set COSIM_DATA")
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -190,10 +180,3 @@ def _encoded(held, threshold):
     x = rows[np.minimum(begin + clock[:, None], end - 1)].reshape(len(clock), -1)
     time, channel = encode(x, threshold)
     return time, *np.divmod(channel, 2 * TAXELS), clock[-1]
-
-
-def _split(label: np.ndarray, letter: int, seed: int) -> dict[str, np.ndarray]:
-    """Numbers of a letter's recordings in each part."""
-    members = np.random.default_rng((seed, letter)).permutation(np.flatnonzero(label == letter))
-    test, valid = (round(SHARES[part] * len(members)) for part in ("test", "valid"))
-    return dict(test=members[:test], valid=members[test : test + valid], train=members[test + valid :])
