@@ -4,15 +4,17 @@ The equations are those of `cosim/neurons/felif.py`, term by term; `tests/test_k
 Every lane has its own parameters, so a population with spread, or the candidates of a fit, ride side by side.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
-from cosim.kernels.vectormath import LN2, exp2, log2, tanh
+from cosim.kernels.vectormath import LN2, exp2, log2, power, tanh, widened
 from cosim.neurons.felif import V_LIMIT, V_SIGN, FeLIF
 
-BLOCK = 64  # lanes whose state stays in the first-level cache while time runs
+BLOCK = 128  # lanes whose state stays in the first-level cache while time runs
+FEW = 256  # lanes for which threads cost more than they bring
 
 _ROWS = (
     "field_per_volt", "field_per_polarization", "log2_rate", "log2_act", "w_stretch", "field_soft", "p_sat",
@@ -74,50 +76,116 @@ def frame(
         v, p and z after the frame, each (lane,); and the highest voltage reached [V], (lane,).
     """
     v, p, z, top = v.copy(), p.copy(), z.copy(), v.copy()
-    run = _side_by_side if v.size > 4 * BLOCK else _one_by_one  # threads cost more than a few blocks
+    run = _side_by_side if v.size > FEW else _one_by_one
     run(table, v, p, z, hold, i_in, dt, steps, top)
     return v, p, z, top
 
 
 _FAST = dict(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+_OFFSET = math.log2(1 / LN2)  # from nepers to bits
+_SLOWEST = 6.75  # most of log2 of the exponent in bits: rates of 2**-107 / tau_0 are none
+_RANGE = -15.0, 60.0  # of log2 of dt / tau_0; keeps `power` within its bounds
+
+
+def rows(count: int) -> tuple[int, ...]:
+    """Where rows begin: in one dimension the compiler sees that they do not overlap, and runs lanes at once."""
+    return tuple(BLOCK * number for number in range(count))
+
+
+# constants of a step; fields are over field_act, and currents move the voltage [V]
+C_V, C_P, SOFT, STRETCH, RATE, P_SAT, AREA, LEAK, PER_V, DISCHARGE, V_TH, FEED, DRIVE = rows(13)
+V, P, FREE, TOP = rows(4)  # a lane on its way
+FIELD, ACT, PULL, LOST = rows(4)  # what a step finds: field, exponent of the rate [bits], rate times step, leak [V]
+
+
+@njit(**_FAST)
+def enter(first, many, table, v, p, z, hold, i_in, dt, c, x):
+    """Lanes take their places in a block."""
+    for k in range(many):
+        n = first + k
+        per_act, per_c = exp2(-table[3, n]), dt * table[8, n]
+        c[C_V + k], c[C_P + k], c[SOFT + k] = table[0, n] * per_act, table[1, n] * per_act, table[5, n] * per_act
+        c[STRETCH + k], c[P_SAT + k] = table[4, n], table[6, n]
+        c[RATE + k] = min(max(table[2, n] + log2(dt), _RANGE[0]), _RANGE[1])
+        c[AREA + k], c[LEAK + k], c[PER_V + k] = table[7, n] * table[8, n], table[9, n] * per_c, table[10, n] / LN2
+        c[DISCHARGE + k], c[V_TH + k], c[FEED + k] = table[11, n] * per_c, table[12, n], per_c
+        c[DRIVE + k] = i_in[n] * per_c
+        x[V + k], x[P + k], x[TOP + k] = v[n], p[n], v[n]
+        x[FREE + k] = 1.0 if z[n] + hold[n] == 0 else 0.0
+
+
+@njit(**_FAST)
+def leave(first, many, x, v, p, z, hold, top):
+    """What became of them; who was free and is no more has crossed."""
+    for k in range(many):
+        n = first + k
+        if z[n] + hold[n] == 0 and x[FREE + k] == 0:
+            z[n] = 1.0
+        v[n], p[n], top[n] = x[V + k], x[P + k], x[TOP + k]
+
+
+@njit(**_FAST)
+def switch(wide, c, x, w):
+    """Fields, and rates of the polarization; in three loops, each short enough for several of its rounds at once."""
+    widened()
+    real = x.dtype.type
+    offset, slowest = real(_OFFSET), real(_SLOWEST)
+    for k in range(wide):
+        w[FIELD + k] = c[C_V + k] * x[V + k] - c[C_P + k] * x[P + k]
+        w[ACT + k] = min(offset - c[STRETCH + k] * log2(abs(w[FIELD + k]) + c[SOFT + k]), slowest)
+    for k in range(wide):
+        w[ACT + k] = power(w[ACT + k])
+    for k in range(wide):
+        w[PULL + k] = power(c[RATE + k] - w[ACT + k])
+
+
+@njit(**_FAST)
+def drain(wide, c, x, w):
+    """What the leak takes [V]."""
+    widened()
+    real = x.dtype.type
+    one, per_sign = real(1), real(1 / V_SIGN)
+    for k in range(wide):
+        flat = c[LEAK + k] * (exp2(x[V + k] * c[PER_V + k]) - one) + c[DISCHARGE + k]
+        w[LOST + k] = tanh(x[V + k] * per_sign) * flat
+
+
+@njit(**_FAST)
+def move(wide, c, x, w):
+    """The step itself; whoever ends it above the threshold is free no more."""
+    widened()
+    real = x.dtype.type
+    zero, rail = real(0), real(V_LIMIT)
+    for k in range(wide):
+        v, p, p_sat, free = x[V + k], x[P + k], c[P_SAT + k], x[FREE + k] > zero
+        goal = math.copysign(p_sat, w[FIELD + k])
+        new_p = min(max(p + w[PULL + k] * (goal - p), -p_sat), p_sat)
+        new_v = v + ((c[DRIVE + k] - w[LOST + k]) - c[AREA + k] * (new_p - p))
+        new_v = min(max(new_v, -rail), rail)
+        x[V + k] = new_v if free else v
+        x[P + k] = new_p if free else p
+        x[TOP + k] = max(x[TOP + k], x[V + k])
+        x[FREE + k] = zero if new_v >= c[V_TH + k] else x[FREE + k]  # this way round NaN is no spike
 
 
 @njit(**_FAST)
 def _block(b, table, v, p, z, hold, i_in, dt, steps, top):
     """One block of lanes through the frame."""
-    count, first = v.size, b * BLOCK
-    many = min(BLOCK, count - first)
+    widened()
+    first, many = b * BLOCK, min(BLOCK, v.size - b * BLOCK)
+    c, x, w = np.ones(13 * BLOCK, v.dtype), np.zeros(4 * BLOCK, v.dtype), np.zeros(4 * BLOCK, v.dtype)
+    enter(first, many, table, v, p, z, hold, i_in, dt, c, x)
     wide = (many + 7) // 8 * 8
-    c = np.ones((table.shape[0], wide))
-    x = np.zeros((5, wide))  # v, p, free, i_in, top
-    for k in range(many):
-        c[:, k] = table[:, first + k]
-        x[0, k], x[1, k], x[3, k], x[4, k] = v[first + k], p[first + k], i_in[first + k], v[first + k]
-        x[2, k] = 1.0 if z[first + k] + hold[first + k] == 0 else 0.0
     for _ in range(steps):
-        for k in range(wide):
-            old_v, old_p = x[0, k], x[1, k]
-            field = c[0, k] * old_v - c[1, k] * old_p
-            log_act = c[4, k] * (c[3, k] - log2(abs(field) + c[5, k]))
-            rate = exp2(c[2, k] - exp2(min(log_act, 12.0)) / LN2)
-            goal = c[6, k] if field > 0 else -c[6, k]
-            new_p = min(max(old_p + dt * rate * (goal - old_p), -c[6, k]), c[6, k])
-            leak = tanh(old_v / V_SIGN) * (c[9, k] * (exp2(old_v * c[10, k] / LN2) - 1) + c[11, k])
-            new_v = old_v + (dt * (x[3, k] - leak) - c[7, k] * (new_p - old_p)) * c[8, k]
-            new_v = min(max(new_v, -V_LIMIT), V_LIMIT)
-            free = x[2, k] > 0
-            x[0, k] = new_v if free else old_v
-            x[1, k] = new_p if free else old_p
-            x[4, k] = max(x[4, k], x[0, k])
-            x[2, k] = 1.0 if free and not new_v >= c[12, k] else 0.0  # this way round NaN is no spike
-    for k in range(many):
-        if z[first + k] + hold[first + k] == 0 and x[2, k] == 0:
-            z[first + k] = 1.0
-        v[first + k], p[first + k], top[first + k] = x[0, k], x[1, k], x[4, k]
+        switch(wide, c, x, w)
+        drain(wide, c, x, w)
+        move(wide, c, x, w)
+    leave(first, many, x, v, p, z, hold, top)
 
 
 @njit(**_FAST)
 def _one_by_one(table, v, p, z, hold, i_in, dt, steps, top):
+    widened()
     for b in range((v.size + BLOCK - 1) // BLOCK):
         _block(b, table, v, p, z, hold, i_in, dt, steps, top)
 
@@ -125,6 +193,7 @@ def _one_by_one(table, v, p, z, hold, i_in, dt, steps, top):
 @njit(parallel=True, **_FAST)
 def _side_by_side(table, v, p, z, hold, i_in, dt, steps, top):
     for b in prange((v.size + BLOCK - 1) // BLOCK):
+        widened()
         _block(b, table, v, p, z, hold, i_in, dt, steps, top)
 
 

@@ -39,9 +39,32 @@ def frame(
 
     Args and returns are those of `cosim.kernels.felif.frame`; the time it takes hardly depends on the steps.
     """
-    after, fired, top = v.copy(), z.copy(), np.empty_like(v)
-    _frames(table, v, z + hold, i_in, dt, steps, after, fired, top)
+    after, fired, top, _ = _run(table, v, z, hold, i_in, dt, steps)
     return after, p, fired, top
+
+
+def sloped(
+    table: np.ndarray,
+    v: np.ndarray,
+    p: np.ndarray,
+    z: np.ndarray,
+    hold: np.ndarray,
+    i_in: np.ndarray,
+    dt: float,
+    steps: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """As `frame`, and the derivatives of v over the steps that were taken, as those of `leap`."""
+    after, fired, top, taken = _run(table, v, z, hold, i_in, dt, steps)
+    jacobian = np.empty((2, v.size), v.dtype)
+    _slopes(table.astype(v.dtype), taken, v.dtype.type(dt), jacobian)
+    return after, p, fired, top, jacobian
+
+
+def _run(table, v, z, hold, i_in, dt, steps):
+    """v, z, top, and how many steps each lane took."""
+    after, fired, top, taken = v.copy(), z.copy(), np.empty_like(v), np.empty_like(v)
+    _frames(table.astype(v.dtype), v, z + hold, i_in, v.dtype.type(dt), steps, after, fired, top, taken)
+    return after, fired, top, taken
 
 
 def leap(
@@ -79,13 +102,16 @@ _FAST = dict(cache=True, error_model="numpy")  # with one loop over plain slices
 
 
 @njit(**_FAST)
-def _frames(table, begin, busy, i_in, dt, steps, v, z, top):
-    decay, r_leak = np.exp(-(dt * steps) / table[1]), table[1] / table[2]
+def _frames(table, begin, busy, i_in, dt, steps, v, z, top, taken):
+    real = v.dtype.type
+    decay, r_leak = np.exp(-(dt * real(steps)) / table[1]), table[1] / table[2]
     for k in range(0, v.size, decay.size):
         row = slice(k, k + decay.size)
         _relax(table[0], decay, r_leak, table[3], begin[row], busy[row], i_in[row], v[row], z[row])
+        for n in range(k, k + decay.size):
+            taken[n] = real(steps) if busy[n] == 0 else real(0)
         if steps > 1:
-            _freeze(table, dt, steps, begin[row], busy[row], i_in[row], v[row], z[row])
+            _freeze(table, dt, begin[row], busy[row], i_in[row], v[row], z[row], taken[row])
     for k in range(v.size):
         top[k] = begin[k] if v[k] <= begin[k] else v[k]  # this way round NaN is seen
 
@@ -101,18 +127,28 @@ def _relax(v_rest, decay, r_leak, v_th, begin, busy, i_in, v, z):
 
 
 @njit(**_FAST)
-def _freeze(table, dt, steps, begin, busy, i_in, v, z):
+def _freeze(table, dt, begin, busy, i_in, v, z, taken):
     """Back to the step of the crossing; who begins above the threshold fires in the first step, or never."""
+    one = v.dtype.type(1)
     for k in range(v.size):
         v_rest, tau_m, c_m, v_th = table[:, k]
         if busy[k] == 0 and (z[k] > 0 or begin[k] >= v_th):
-            target, number = v_rest + i_in[k] * tau_m / c_m, 1.0
+            target, number = v_rest + i_in[k] * tau_m / c_m, one
             if begin[k] < v_th:
                 number = np.ceil(math.log((target - begin[k]) / (target - v_th)) * tau_m / dt)
-                number = max(number, 1.0) if number <= steps else float(steps)
+                number = max(number, one) if number <= taken[k] else taken[k]
             first = target + (begin[k] - target) * math.exp(-dt * number / tau_m)
             if z[k] > 0 or first >= v_th:
-                v[k], z[k] = first, 1.0
+                v[k], z[k], taken[k] = first, one, number
+
+
+@njit(**_FAST)
+def _slopes(table, taken, dt, jacobian):
+    tau_m, r_leak = table[1], table[1] / table[2]
+    for k in range(0, taken.size, tau_m.size):
+        for n in range(tau_m.size):
+            share = -math.expm1(-dt * taken[k + n] / tau_m[n])
+            jacobian[0, k + n], jacobian[1, k + n] = tau_m.dtype.type(1) - share, share * r_leak[n]
 
 
 @njit(**_FAST)

@@ -4,15 +4,17 @@ Forward keeps the voltage at which each frame's exact step ended; backward finds
 those of frame after frame (`cosim/kernels/lif.py`), with the reset between two frames: who fired rests for a frame.
 """
 
+import math
+
 import numpy as np
 import torch
 from numba import njit
 
 from cosim.kernels.frames import Fine
-from cosim.kernels.vectormath import exp2, tanh
+from cosim.kernels.vectormath import LN2, exp2, tanh
 from cosim.neurons import LIF
 
-SHAPES = ("tanh", "superspike", "triangle", "sigmoid")
+SHAPES = ("tanh", "superspike", "triangle", "sigmoid", "rectangle", "gaussians", "slayer", "atan")
 """Pseudo-derivatives of `cosim.surrogate` that the kernel knows, by number."""
 
 
@@ -26,7 +28,7 @@ def walk(run: Fine, i_in: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
     Args:
         run: a population for which `walks` holds.
-        i_in: input currents [A], (time, batch, neuron); the result is differentiable by them.
+        i_in: input currents [A], (time, batch, neuron); the result is differentiable by them, and of their precision.
     """
     return _Walk.apply(i_in, run)
 
@@ -35,7 +37,7 @@ class _Walk(torch.autograd.Function):
     @staticmethod
     def forward(ctx, i_in, run):
         v_reset = np.broadcast_to(torch.as_tensor(run.neuron.v_reset, dtype=torch.float64).numpy(), run.shape[1:])
-        v, z = forth(run.lanes.table, _plain(i_in), np.ascontiguousarray(v_reset), run.t_frame)
+        v, z = forth(run.lanes.table, i_in.detach().contiguous().numpy(), np.ascontiguousarray(v_reset), run.t_frame)
         ctx.run, ctx.kept = run, (v, z)
         return torch.from_numpy(z), torch.from_numpy(v)
 
@@ -43,14 +45,15 @@ class _Walk(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, by_z, by_v):
         shape = SHAPES.index(ctx.run.neuron.surrogate)
-        by_i = back(ctx.run.lanes.table, *ctx.kept, _plain(by_v), _plain(by_z), ctx.run.t_frame, shape)
+        by = (x.contiguous().numpy() for x in (by_v, by_z))
+        by_i = back(ctx.run.lanes.table, *ctx.kept, *by, ctx.run.t_frame, shape)
         return torch.from_numpy(by_i), None
 
 
-def _plain(x: torch.Tensor) -> np.ndarray:
-    return x.detach().double().contiguous().numpy()
-
-
+_WIDTH, _WIDER, _LESS = 0.5, 6.0, 0.15  # of the Gaussians: the narrow one's, the wide one's over it, and its share
+_NEAR, _FAR = -1 / (2 * _WIDTH**2 * LN2), -1 / (2 * (_WIDER * _WIDTH) ** 2 * LN2)
+_HIGH = 0.5 * (1 + _LESS) / (_WIDTH * math.sqrt(2 * math.pi))
+_LOW = 0.5 * 2 * _LESS / (_WIDER * _WIDTH * math.sqrt(2 * math.pi))
 _FAST = dict(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 
 
@@ -64,7 +67,8 @@ def forth(table: np.ndarray, i_in: np.ndarray, v_reset: np.ndarray, dt: float) -
         dt: length of a frame [s].
     """
     v, z = np.empty_like(i_in), np.empty_like(i_in)
-    _forth(table[0], np.exp(-dt / table[1]), table[1] / table[2], table[3], v_reset, i_in, v, z)
+    fixed = table[0], np.exp(-dt / table[1]), table[1] / table[2], table[3], v_reset
+    _forth(*(x.astype(i_in.dtype) for x in fixed), i_in, v, z)
     return v, z
 
 
@@ -81,14 +85,15 @@ def back(
         shape: of the spike's pseudo-derivative, as in `SHAPES`.
     """
     by_i, decay = np.empty_like(v), np.exp(-dt / table[1])
-    _back(decay, (1 - decay) * table[1] / table[2], table[3], v, z, by_v, by_z, shape, by_i)
+    fixed = decay, (1 - decay) * table[1] / table[2], table[3]
+    _back(*(x.astype(v.dtype) for x in fixed), v, z, by_v, by_z, shape, by_i)
     return by_i
 
 
 @njit(**_FAST)
 def _forth(v_rest, decay, r_leak, v_th, v_reset, i_in, v, z):
     for b in range(v.shape[1]):
-        now, fired = v_rest.copy(), np.zeros(v_rest.size)
+        now, fired = v_rest.copy(), np.zeros_like(v_rest)
         for t in range(v.shape[0]):
             _frame(v_rest, decay, r_leak, v_th, v_reset, i_in[t, b], now, fired)
             v[t, b], z[t, b] = now, fired
@@ -107,7 +112,7 @@ def _frame(v_rest, decay, r_leak, v_th, v_reset, i_in, v, z):
 @njit(**_FAST)
 def _back(decay, gain, v_th, v, z, by_v, by_z, shape, by_i):
     for b in range(v.shape[1]):
-        later, rested = np.zeros(decay.size), np.zeros(decay.size)
+        later, rested = np.zeros_like(decay), np.zeros_like(decay)
         for t in range(v.shape[0] - 1, -1, -1):
             if t > 0:
                 rested[:] = z[t - 1, b]
@@ -119,27 +124,42 @@ def _back(decay, gain, v_th, v, z, by_v, by_z, shape, by_i):
 
 @njit(**_FAST)
 def _frame_back(decay, gain, rested, slope, by_v, by_z, later, by_i):
+    one = decay.dtype.type(1)
     for k in range(later.size):
-        down = (1.0 - rested[k]) * (by_v[k] + later[k] + slope[k] * by_z[k])
+        down = (one - rested[k]) * (by_v[k] + later[k] + slope[k] * by_z[k])
         by_i[k] = down * gain[k]
         later[k] = down * decay[k]
 
 
 @njit(**_FAST)
 def _slope(x, shape):
-    """Pseudo-derivative at a distance from the threshold [V]."""
-    out = np.empty_like(x)
+    """Pseudo-derivative at a distance from the threshold [V], as `cosim.surrogate.SHAPES` has them."""
+    out, real = np.empty_like(x), x.dtype.type
+    zero, half, one, four, ten = real(0), real(0.5), real(1), real(4), real(10)
     if shape == 0:
         for k in range(x.size):
-            out[k] = 1 - tanh(x[k]) ** 2
+            out[k] = one - tanh(x[k]) ** 2
     elif shape == 1:
         for k in range(x.size):
-            out[k] = 1 / (1 + 10 * abs(x[k])) ** 2
+            out[k] = one / (one + ten * abs(x[k])) ** 2
     elif shape == 2:
         for k in range(x.size):
-            out[k] = max(1 - abs(x[k]), 0.0)
+            out[k] = max(one - abs(x[k]), zero)
+    elif shape == 3:
+        for k in range(x.size):
+            e = exp2(abs(x[k]) * real(-4 / LN2))
+            out[k] = four * e / (one + e) ** 2
+    elif shape == 4:
+        for k in range(x.size):
+            out[k] = one if abs(x[k]) <= half else zero
+    elif shape == 5:
+        for k in range(x.size):
+            near, far = exp2(x[k] ** 2 * real(_NEAR)), exp2(x[k] ** 2 * real(_FAR))
+            out[k] = real(_HIGH) * near - real(_LOW) * far
+    elif shape == 6:
+        for k in range(x.size):
+            out[k] = exp2(abs(x[k]) * real(-5 / LN2))
     else:
         for k in range(x.size):
-            e = exp2(-abs(x[k]) * 5.770780163555854)  # exp(-4 |x|)
-            out[k] = 4 * e / (1 + e) ** 2
+            out[k] = one / (one + (real(math.pi) * x[k]) ** 2)
     return out

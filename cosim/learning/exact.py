@@ -45,17 +45,24 @@ class Exact(Rule):
             ValueError: for neurons without such a kernel, or with parameters to train.
         """
         runs = [fine(layer.neuron, (batch, layer.size), network.t_frame, None) for layer in network.layers]
-        if any(trainable(run.neuron) for run in runs):
-            raise ValueError("Exact has no gradient for the neurons' own parameters; take BPTT, or fix them")
-        return [self._way(run._replace(tolerance=self.tolerance)) for run in runs]
+        return [way(self, run._replace(tolerance=self.tolerance)) for run in runs]
 
-    def _way(self, run: Fine) -> Frame:
-        frame = functools.partial(_frame, run)
-        return Whole(frame, functools.partial(walk if walks(run) else _walk, run))
+
+def way(rule: Rule, run: Fine) -> Frame:
+    """Through a frame of a population by its kernel's Jacobian, and where it can be, through all of them.
+
+    Raises:
+        ValueError: for neurons with parameters to train.
+    """
+    if trainable(run.neuron):
+        name = type(rule).__name__
+        raise ValueError(f"{name} has no gradient for the neurons' own parameters; take BPTT, or fix them")
+    frame, single = functools.partial(_frame, run), run.steps in (None, 1)
+    return Whole(frame, functools.partial(walk if walks(run) and single else _walk, run))
 
 
 def _frame(run: Fine, state: State, i_in: Tensor) -> State:
-    true, jacobian = run.exact(state, i_in)
+    true, jacobian = run.sloped(state, i_in)
     return linked(state, i_in, true, jacobian, _slope(run, state, true))
 
 
@@ -72,10 +79,10 @@ def _walk(run: Fine, i_in: Tensor) -> tuple[Tensor, Tensor]:
 class _Walk(torch.autograd.Function):
     @staticmethod
     def forward(ctx, i_in, run):
-        state, kept = run.neuron.rest(run.shape), []
+        state, kept = run.neuron.rest(run.shape, i_in.dtype), []
         for current in i_in:
             state = run.neuron.tick(state)
-            true, jacobian = run.exact(state, current)
+            true, jacobian = run.sloped(state, current)
             kept.append((jacobian, _slope(run, state, true), 1 - state.hold, true.z, true.v))
             state = true
         ctx.kept = [x[:3] for x in kept]
