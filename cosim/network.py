@@ -7,7 +7,7 @@ Axes: (time, batch, neuron). Rows of a layer's crossbar: its inputs first, then 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -173,48 +173,6 @@ class Network(nn.Module):
             voltages.append(v)
         outputs = self.readout.currents(smooth(spikes[-1], self.kappa), readout, dice) + self.offset
         return Trace(outputs, tuple(spikes), tuple(voltages))
-
-    def stream(
-        self, inputs: torch.Tensor, frames: Sequence[Frame], weights: Sequence[torch.Tensor]
-    ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Number and outputs, (batch, output), of frame after frame, each with the graph of one frame of each layer.
-
-        Layer k is at frame t + k when the first is at t. No gradient passes through a state, a spike that comes back
-        to its own layer, or a leaky readout's past.
-
-        Args:
-            inputs, frames: as for `forward`.
-            weights: of all crossbars, the readout's last, as `Crossbar.drawn` gives them.
-        """
-        self._check(inputs)
-        rows, smoothed = self.encoded(inputs.to(weights[-1].dtype)).detach(), 0.0
-        states = [layer.neuron.rest((rows.shape[1], layer.size), rows.dtype) for layer in self.layers]
-        for t in range(1 - len(states), len(rows) - len(states) + 1):
-            below = rows[max(t, 0)]
-            for k, (layer, frame) in enumerate(zip(self.layers, frames, strict=True)):
-                if t + k >= 0:
-                    before = type(states[k])(*(x.detach() for x in states[k]))
-                    i_in = layer.current(below, before.z, weights[k])
-                    states[k] = frame(layer.neuron.tick(before), i_in)
-                below = states[k].z
-            smoothed = self.kappa * smoothed + (1 - self.kappa) * below
-            yield t + len(states) - 1, self.readout.currents(smoothed, weights[-1], None) + self.offset
-            smoothed = smoothed.detach()
-
-    def still(
-        self, means: torch.Tensor, nodes: Sequence[Callable], weights: Sequence[torch.Tensor] | None = None
-    ) -> torch.Tensor:
-        """One pass without time, (batch, output): rates in place of spikes.
-
-        Args:
-            means: of the inputs, (batch, channel).
-            nodes: for each layer, its rates by its mean currents [A], both (batch, neuron).
-            weights: as for `stream`; drawn anew if None.
-        """
-        *weights, readout = weights or [crossbar.drawn(self.generator) for crossbar in self.crossbars]
-        for layer, node, weight in zip(self.layers, nodes, weights, strict=True):
-            means = node(layer.crossbar.currents(means, weight[:, : layer.inputs], None))
-        return self.readout.currents(means, readout, None) + self.offset
 
     def fine(self, batch: int, *, steps: int | None = 1000, parts: int = 1, backend: str = "auto") -> list[Frame]:
         """Simulation without gradients of a whole frame, or of one of so many equal parts, for each layer.

@@ -198,6 +198,7 @@ def evaluate(
         ValueError: if no piece is long enough to count.
     """
     found = []
+    network.eval()
     for part in batches(pieces, batch, torch.Generator().manual_seed(0)):
         with torch.no_grad():
             trace = network(part.inputs, network.fine(part.inputs.shape[1], steps=steps))
@@ -275,6 +276,7 @@ def _rest_at_the_mean(network: Network, task: Task) -> None:
 def _pass(network, task, rule, optimizer, schedule, generator) -> float:
     """One epoch of updates; the mean loss."""
     total = count = 0.0
+    network.train()
     for part in batches(task.train, schedule.batch, generator):
         loss = rule.gradient(network, part.inputs, part.targets, task.goal.criterion(part.targets, part.mask))
         if not (loss < float("inf") and all(x.grad is None or x.grad.isfinite().all() for x in network.parameters())):
@@ -293,9 +295,10 @@ def _pass(network, task, rule, optimizer, schedule, generator) -> float:
 
 def _check(network: Network, task: Task, schedule: Schedule) -> None:
     width = task.train[0].targets.shape[-1]
-    if (network.sizes[0], network.sizes[-1]) != (task.channels, width):
+    inputs = math.prod(task.shape)
+    if (network.sizes[0], network.sizes[-1]) != (inputs, width):
         raise ValueError(
-            f"task {task.name} has {task.channels} inputs and {width} outputs, "
+            f"task {task.name} has {inputs} inputs and {width} outputs, "
             f"the network {network.sizes[0]} and {network.sizes[-1]}"
         )
     if schedule.epochs < 1:

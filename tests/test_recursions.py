@@ -210,24 +210,6 @@ def test_a_leaky_readout_is_the_sum_that_it_says(kappa):
     assert torch.allclose(*slopes, rtol=1e-12)
 
 
-@pytest.mark.parametrize("sizes", [(4, 6, 3), (4, 6, 5, 4, 3)])
-def test_a_stream_has_the_values_of_the_whole(sizes):
-    net, inputs = lively(ALIF, sizes=sizes, memory=10e-3), stimulus()
-    weights = [x.drawn() for x in net.crossbars]
-    seen = list(net.stream(inputs, BPTT().frames(net, 3), weights))
-    whole = net(inputs)
-    assert [t for t, _ in seen] == list(range(20)) and whole.spikes[-1].any()
-    assert torch.allclose(torch.stack([y for _, y in seen]), whole.outputs, rtol=1e-12)
-
-
-def test_a_still_pass_is_linear_algebra():
-    net = lively(ALIF, sizes=(4, 6, 5, 3), recurrent=False)
-    weights, means = [x.drawn() for x in net.crossbars], torch.rand(2, 4).double()
-    found = net.still(means, [torch.relu, torch.relu], weights)
-    expected = torch.relu(torch.relu(means @ weights[0].T) @ weights[1].T) @ weights[2].T + net.offset
-    assert torch.allclose(found, expected)
-
-
 # What they cannot do ---------------------------------------------------------------------------------------------
 
 

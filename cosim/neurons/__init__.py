@@ -10,7 +10,9 @@ from cosim.neurons.normfelif import NormFeLIF
 from cosim.neurons.recursion import Recursion
 from cosim.neurons.seadlif import SEadLIF
 from cosim.neurons.slopes import Slopes
+from cosim.neurons.softlif import SoftLIF
 
 __all__ = [
-    "ALIF", "BRF", "FeLIF", "HeraclesLIF", "LIF", "Neuron", "NormFeLIF", "Recursion", "SEadLIF", "Slopes", "State",
+    "ALIF", "BRF", "FeLIF", "HeraclesLIF", "LIF", "Neuron", "NormFeLIF", "Recursion", "SEadLIF", "Slopes",
+    "SoftLIF", "State",
 ]  # fmt: skip

@@ -41,7 +41,7 @@ class ALIF(Recursion):
 
     surrogate: str = "gaussians"
     tau_m: Value = param(20e-3, "s", "membrane time constant", (1e-4, 10.0), log=True, source="[1]")
-    tau_a: Value = param(150e-3, "s", "time constant of the adaptation", (1e-4, 100.0), log=True, source="[1]")
+    tau_a: Value = param(150e-3, "s", "time constant of the adaptation", (1e-4, 1000.0), log=True, source="[1]")
     w_base: Value = param(0.01, "1", "threshold at rest", (0.0, 10.0), source="[1]")
     w_jump: Value = param(1.8, "1", "threshold per adaptation", (0.0, 100.0), source="[1]")
 

@@ -8,6 +8,7 @@ frames they compete in each by itself, so that an online rule needs no frame but
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -59,12 +60,12 @@ class Framewise:
         weight: what each frame's loss is multiplied with, known before the first frame, (time, batch).
     """
 
-    goal: "Chords | Labels"
+    goal: "Chords | Classes | Labels"
     mask: Tensor | None
     weight: Tensor
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss [nats], (), of all frames; both (time, batch, output)."""
+        """The loss [nats], (), of all frames; both (time, batch, output), or targets of one frame for all."""
         return self.goal.loss(outputs, targets, self.mask)
 
     def share(self, outputs: Tensor, targets: Tensor, begin: int) -> Tensor:
@@ -72,7 +73,7 @@ class Framewise:
 
         Args:
             outputs: of these frames alone, (frame, batch, output).
-            targets: likewise.
+            targets: likewise, or of one frame for all.
             begin: number of the first.
 
         Raises:
@@ -123,15 +124,38 @@ class Chords:
 
 @dataclass(frozen=True)
 class Classes:
-    """One class for a whole sequence; its target is a single frame with a one, (1, class)."""
+    """One class for a whole sequence; its target is a single frame with a one, (1, class).
+
+    Attributes:
+        online: learn to name it in every frame, so that rules that learn in every frame serve; what is judged is the
+            sum over the sequence all the same.
+    """
+
+    online: bool = False
 
     def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
         """What training lowers [nats], (); arguments as in `class_nll`."""
-        return class_nll(outputs, targets, mask)
+        if not self.online:
+            return class_nll(outputs, targets, mask)
+        heard = _mask(outputs, mask)
+        return (self.each(outputs, targets) * heard).sum() / heard.sum()
+
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of every frame [nats], (time, batch)."""
+        return _cross(outputs, targets.expand_as(outputs))
 
     def criterion(self, targets: Tensor, mask: Tensor | None = None) -> Callable[[Tensor, Tensor], Tensor]:
-        """The loss of one batch; it has no shares, for its softmax is over the sum of all frames."""
-        return lambda outputs, targets: class_nll(outputs, targets, mask)
+        """The loss of one batch; only online has it shares, for else its softmax is over the sum of all frames.
+
+        Raises:
+            ValueError: online, without the mask, which says how many frames there are.
+        """
+        if not self.online:
+            return partial(class_nll, mask=mask)
+        if mask is None:
+            raise ValueError("a class in every frame needs the mask, which says how many frames there are")
+        heard = mask.double()
+        return Framewise(self, mask, heard / heard.sum())
 
     def judge(self, outputs: Tensor, targets: Tensor, mask: Tensor, fired: Tensor) -> tuple[Grade, float]:
         """Grade, and the sequences that it stands for; `fired` is the share of neurons that did, (time, batch)."""
@@ -181,7 +205,8 @@ class Labels:
 
 Goal = Chords | Classes | Labels
 """What a task asks for: a `loss` to train with, and its `criterion` for one batch; a `judge` of the answers, and where
-the outputs `rest`. The criterion of `Chords` and `Labels` has shares, see `Framewise`; that of `Classes` has not."""
+the outputs `rest`. The criterion of `Chords` and `Labels` has shares, see `Framewise`; that of
+`Classes` only if it is online."""
 
 
 def mean_bce(logits: Tensor, targets: Tensor, skip: int = 5, mask: Tensor | None = None) -> Tensor:
