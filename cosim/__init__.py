@@ -14,10 +14,10 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BPTT": "cosim.learning",
     "Bruno": "cosim.learning",
     "Card": "cosim.card",
     "CosimError": "cosim.errors",
+    "Deep": "cosim.deep",
     "Device": "cosim.device",
     "History": "cosim.training",
     "InSpice": "cosim.learning",
@@ -29,7 +29,6 @@ _HOMES = {
     "Waves": "cosim.waves",
     "calibrate": "cosim.calibration.recipes",
     "capabilities": "cosim.spice",
-    "conductances": "cosim.deck",
     "cosimulate": "cosim.cosimulation",
     "evaluate": "cosim.training",
     "export": "cosim.deck",
@@ -44,7 +43,7 @@ _HOMES = {
     "train": "cosim.training",
     "validate": "cosim.report",
 }
-_ROOMS = ("devices", "errors", "neurons", "report", "sweeping", "tasks")
+_ROOMS = ("devices", "errors", "learning", "neurons", "report", "sweeping", "tasks")
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])
 

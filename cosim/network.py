@@ -159,7 +159,7 @@ class Network(nn.Module):
             ValueError: if the stimulus has not (time, batch, channel) axes with as many channels as inputs,
                 has no frame, or is not finite.
         """
-        self._check(inputs)
+        self.check(inputs)
         inputs = inputs.to(self.readout.weight.dtype)
         frames = frames or self.fine(inputs.shape[1])
         generator = self.generator if drawn else None
@@ -252,7 +252,8 @@ class Network(nn.Module):
         network.nonideal = nonideal and Nonideal.of_dict(nonideal)
         return network
 
-    def _check(self, inputs):
+    def check(self, inputs: torch.Tensor) -> None:
+        """Refuse a stimulus that does not fit; see `forward`."""
         if inputs.ndim != 3 or inputs.shape[-1] != self.sizes[0] or len(inputs) == 0:
             raise ValueError(
                 f"stimulus must be (time, batch, channel) with {self.sizes[0]} channels, got {tuple(inputs.shape)}"

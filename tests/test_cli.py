@@ -79,7 +79,7 @@ def test_every_name_is_there():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(AttributeError, match="cosim has no 'trian'; it has BPTT"):
+    with pytest.raises(AttributeError, match="cosim has no 'trian'; it has Bruno"):
         cosim.trian  # noqa: B018
 
 
@@ -328,7 +328,7 @@ def test_a_machine_without_ngspice_is_told_so(cli, tmp_path, monkeypatch):
         (("calibrate", "felfi"), "no device 'felfi' that has a bench"),
         (("calibrate", "lif", "--waves", "gone.csv"), "gone.csv: no such file"),
         (("train", "bach"), "unknown task 'bach'; there is jsb, braille"),
-        (("train", "jsb", "--rule", "hebb"), "unknown rule 'hebb'; there is bruno, bptt"),
+        (("train", "jsb", "--rule", "hebb"), "unknown rule 'hebb'; there is bruno, exact"),
         (("train", "jsb", "--quick", "--epochs", "0"), "at least one epoch"),
         (("train", "jsb", "--data", "."), "no JSB_Chorales.mat in"),
         (("export", "gone.pt"), "gone.pt: No such file"),

@@ -28,6 +28,7 @@ PLAN = story.Plan()
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else there.")]
 Data = Annotated[Path | None, typer.Option(help="Folder or file of JSB_Chorales.mat; without it, music21's scores.")]
 Files = Annotated[Path | None, typer.Option(help="Folder or file of the task's data; jsb has music21's scores.")]
+Task = Annotated[str, typer.Argument(help=f"The task: {', '.join(lessons.COURSES)}.")]
 Threshold = Annotated[float | None, typer.Option(help="Of braille: encode signals with it; events have theirs.")]
 Letters = Annotated[str | None, typer.Option(help="Of braille: those to tell apart, A,B,Space; by default all.")]
 
@@ -120,14 +121,14 @@ def sweep(
 
 @app.command()
 def train(
-    task: Annotated[str, typer.Argument(help="The task: jsb, the next chord, or braille, which letter.")],
-    rule: Annotated[str, typer.Option(help="bruno, bptt or exact.")] = "bruno",
+    task: Task,
+    rule: Annotated[str | None, typer.Option(help=f"{', '.join(lessons.RULES)}; as suits the neurons.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes through the training part; as suits the task.")] = None,
     neurons: Annotated[int | None, typer.Option(help="Hidden neurons; as many as suit the task.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pieces in an update; as suits the task.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate; as suits the task.")] = None,
     levels: Annotated[int, typer.Option(help="Of a cell's conductance.")] = PLAN.levels,
-    neuron: Annotated[Path | None, typer.Option(help="Its card; else FeLIF's own values, for braille LIF's.")] = None,
+    neuron: Annotated[Path | None, typer.Option(help="Its card; else what suits the task, its own values.")] = None,
     synapse: Annotated[Path | None, typer.Option(help="A cell's card; by default VCM's own values.")] = None,
     data: Files = None,
     threshold: Threshold = None,
@@ -139,22 +140,48 @@ def train(
     as_json: Json = False,
 ) -> int:
     """Train a network and write it, with its learning curve beside it."""
-    rules = {"bruno": cosim.Bruno, "bptt": cosim.BPTT, "exact": cosim.learning.Exact}
     course = lessons.choose_course(task)
-    if rule not in rules:
-        raise ValueError(f"unknown rule {rule!r}; there is {', '.join(rules)}")
+    kind = lessons.choose_neuron(neuron, course)
+    taught = lessons.choose_rule(rule, kind)
     room(out, ".json", ".checkpoint")
-    kind, cell = lessons.choose_neuron(neuron, course), cosim.Card.load(synapse) if synapse else cosim.devices.VCM()
-    steps, asked = None if rule == "exact" else lessons.choose_steps(kind), (epochs, batch, rate)
-    given = [wish if wish is not None else usual for wish, usual in zip(asked, course[-3:])]
-    schedule = cosim.Schedule(*given, seed=seed, steps=steps)
-    taught = rules[rule]() if steps is None else rules[rule](substeps=steps)
+    cell, steps = cosim.Card.load(synapse) if synapse else cosim.devices.VCM(), lessons.choose_steps(kind)
+    asked = dict(zip(("epochs", "batch", "rate"), (epochs, batch, rate)))
+    given = {name: getattr(course, name) if wish is None else wish for name, wish in asked.items()}
+    steps = None if rule == "exact" else steps
+    schedule = cosim.Schedule(**given, seed=seed, steps=steps, optimizer=course.optimizer)
     with Bars() as bars:
         found = lessons.read_task(task, data, quick, threshold, letters, bars.job(f"read {task}"))
         network = lessons.choose_network(found, course, neurons, kind, cell, levels=levels, seed=seed)
         history = story.trained(network, found, schedule, out, bars, rule=taught, resume=resume)
     text = f"{found}\ntest: {cosim.report.quantity.told(history.test)}, epoch {history.kept} kept\n{out}"
     say({"network": str(out), "history": history.as_dict()}, text, as_json)
+    return 0
+
+
+@app.command()
+def compare(
+    task: Task,
+    rules: Annotated[
+        str | None, typer.Option(help=f"Of {', '.join(lessons.RULES)}, by commas; by default all.")
+    ] = None,
+    network: Annotated[Path | None, typer.Option(help="What `cosim train` wrote; else an untrained one.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pieces side by side; as suits the task.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Only so many of them.")] = None,
+    peak: Annotated[bool, typer.Option(help="Also by how much a process grows; seconds more for each rule.")] = False,
+    data: Files = None,
+    seed: Annotated[int, typer.Option(help="Of weights.")] = PLAN.seed,
+    as_json: Json = False,
+) -> int:
+    """What each learning rule costs on a network, in time and memory, and where its gradient points."""
+    course = lessons.choose_course(task)
+    kind, cell = lessons.choose_neuron(None, course), cosim.devices.VCM()
+    with Bars() as bars:
+        found = lessons.read_task(task, data, False, None, None, bars.job(f"read {task}"))
+        net = lessons.read_network(network) if network else lessons.choose_network(
+            found, course, None, kind, cell, levels=PLAN.levels, seed=seed)  # fmt: skip
+        wanted = [lessons.choose_rule(x, kind) for x in (rules.split(",") if rules else lessons.RULES)]
+        costs = lessons.costs(found, net, wanted, batch or course.batch, frames, peak, bars.job("compare"))
+    say({"costs": [x._asdict() for x in costs]}, "\n".join([f"{found}", *map(str, costs)]), as_json)
     return 0
 
 

@@ -99,7 +99,19 @@ FIELD, ACT, PULL, LOST = rows(4)  # what a step finds: field, exponent of the ra
 
 
 @njit(**_FAST)
-def enter(first, many, table, v, p, z, hold, i_in, dt, c, x):
+def enter(
+    first: int,
+    many: int,
+    table: np.ndarray,
+    v: np.ndarray,
+    p: np.ndarray,
+    z: np.ndarray,
+    hold: np.ndarray,
+    i_in: np.ndarray,
+    dt: float,
+    c: np.ndarray,
+    x: np.ndarray,
+) -> None:
     """Lanes take their places in a block."""
     for k in range(many):
         n = first + k
@@ -115,7 +127,9 @@ def enter(first, many, table, v, p, z, hold, i_in, dt, c, x):
 
 
 @njit(**_FAST)
-def leave(first, many, x, v, p, z, hold, top):
+def leave(
+    first: int, many: int, x: np.ndarray, v: np.ndarray, p: np.ndarray, z: np.ndarray, hold: np.ndarray, top: np.ndarray
+) -> None:
     """What became of them; who was free and is no more has crossed."""
     for k in range(many):
         n = first + k
@@ -125,7 +139,7 @@ def leave(first, many, x, v, p, z, hold, top):
 
 
 @njit(**_FAST)
-def switch(wide, c, x, w):
+def switch(wide: int, c: np.ndarray, x: np.ndarray, w: np.ndarray) -> None:
     """Fields, and rates of the polarization; in three loops, each short enough for several of its rounds at once."""
     widened()
     real = x.dtype.type
@@ -140,7 +154,7 @@ def switch(wide, c, x, w):
 
 
 @njit(**_FAST)
-def drain(wide, c, x, w):
+def drain(wide: int, c: np.ndarray, x: np.ndarray, w: np.ndarray) -> None:
     """What the leak takes [V]."""
     widened()
     real = x.dtype.type
@@ -151,7 +165,7 @@ def drain(wide, c, x, w):
 
 
 @njit(**_FAST)
-def move(wide, c, x, w):
+def move(wide: int, c: np.ndarray, x: np.ndarray, w: np.ndarray) -> None:
     """The step itself; whoever ends it above the threshold is free no more."""
     widened()
     real = x.dtype.type

@@ -54,7 +54,7 @@ def _fraction(typingctx, x):
 
 
 @intrinsic
-def widened(typingctx):
+def widened(typingctx: object) -> tuple:
     """Let the compiler take the widest vectors that there are in the function that says so: by itself it takes half
     of them on some machines, where loops this long wait for their own results."""
 

@@ -9,7 +9,7 @@ from cosim.neurons.neuron import Neuron, State
 from cosim.neurons.normfelif import NormFeLIF
 from cosim.neurons.recursion import Recursion
 from cosim.neurons.seadlif import SEadLIF
-from cosim.neurons.slopes import Slopes
+from cosim.neurons.slope import Slopes
 from cosim.neurons.softlif import SoftLIF
 
 __all__ = [

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cosim.device import Value, param
 from cosim.neurons.recursion import Recursion
-from cosim.neurons.slopes import Slopes, stack
+from cosim.neurons.slope import Slopes, stacked
 from cosim.surrogate import spike
 
 
@@ -43,7 +43,7 @@ class ALIF(Recursion):
     tau_m: Value = param(20e-3, "s", "membrane time constant", (1e-4, 10.0), log=True, source="[1]")
     tau_a: Value = param(150e-3, "s", "time constant of the adaptation", (1e-4, 1000.0), log=True, source="[1]")
     w_base: Value = param(0.01, "1", "threshold at rest", (0.0, 10.0), source="[1]")
-    w_jump: Value = param(1.8, "1", "threshold per adaptation", (0.0, 100.0), source="[1]")
+    w_jump: Value = param(1.8, "1", "threshold per adaptation", (0.0, 1e4), source="[1]")
 
     def step(self, state: Adapted, i_in: Value, dt: float, scheme: str = "euler") -> tuple[Tensor, Adapted]:
         """One frame; see `Recursion.step` [1]."""
@@ -60,11 +60,11 @@ class ALIF(Recursion):
         theta, z, psi = self._firing(before, i_in, dt)
         by_v, by_b, by_i = psi * alpha, -psi * self.w_jump, psi * (1 - alpha)
         return Slopes(
-            stack(
+            stacked(
                 alpha - theta * by_v, -theta * by_b - z * self.w_jump, (1 - rho) * by_v, rho + (1 - rho) * by_b
             ).unflatten(0, (2, 2)),
-            stack((1 - alpha) - theta * by_i, (1 - rho) * by_i),
-            stack(by_v, by_b),
+            stacked((1 - alpha) - theta * by_i, (1 - rho) * by_i),
+            stacked(by_v, by_b),
             by_i,
         )
 
@@ -76,7 +76,7 @@ class ALIF(Recursion):
         by_theta = {"w_base": 1.0, "w_jump": before.b}.get(name, 0.0)
         by_b = rho * dt / self.tau_a**2 * (before.b - z) if name == "tau_a" else 0.0
         fired = psi * (by_v - by_theta)
-        return stack(by_v - by_theta * z - theta * fired, by_b + (1 - rho) * fired), fired
+        return stacked(by_v - by_theta * z - theta * fired, by_b + (1 - rho) * fired), fired
 
     def _firing(self, before: Any, i_in: Tensor, dt: float) -> tuple[Tensor, Tensor, Tensor]:
         """Threshold, spike and pseudo-derivative."""

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from cosim.device import Value, param
-from cosim.neurons.recursion import Recursion, exact
-from cosim.neurons.slopes import Slopes, stack
+from cosim.neurons.recursion import Recursion, precise
+from cosim.neurons.slope import Slopes, stacked
 from cosim.surrogate import spike
 
 
@@ -71,11 +71,11 @@ class BRF(Recursion):
         down_v, down_y = -self.w_step * before.v, -self.w_step * before.y
         fired = psi * keep, -psi * turn, psi * (down_v - 1)
         return Slopes(
-            stack(
+            stacked(
                 keep, -turn, down_v, turn, keep, down_y, fired[0], fired[1], self.w_keep + fired[2]
             ).unflatten(0, (3, 3)),
-            stack(self.w_step + 0 * psi, 0 * psi, psi * self.w_step),
-            stack(*fired),
+            stacked(self.w_step + 0 * psi, 0 * psi, psi * self.w_step),
+            stacked(*fired),
             psi * self.w_step,
         )  # fmt: skip
 
@@ -90,11 +90,11 @@ class BRF(Recursion):
         else:
             raise ValueError(f"BRF has no derivative by {name}; w_omega and w_damp can be trained")
         fired = self._slope(before, i_in) * v
-        return stack(v, y, fired), fired
+        return stacked(v, y, fired), fired
 
     @property
     def _turn(self) -> Tensor:
-        return self.w_step * exact(self.w_omega)
+        return self.w_step * precise(self.w_omega)
 
     def _slope(self, before: Resonating, i_in: Tensor) -> Tensor:
         b = self.damping - before.q

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cosim.device import Device, Value
-from cosim.neurons.slopes import Slopes
+from cosim.neurons.slope import Slopes
 from cosim.surrogate import SHAPES, spike
 
 
@@ -69,9 +69,9 @@ class Recursion(Device):
 
     def decay(self, tau: Value, dt: float) -> Tensor:
         """exp(-dt/tau)."""
-        return torch.exp(-dt / exact(tau))
+        return torch.exp(-dt / precise(tau))
 
 
-def exact(value: Value) -> Tensor:
+def precise(value: Value) -> Tensor:
     """A tensor as it is; a number in double precision."""
     return value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cosim.device import Value, param
 from cosim.neurons.recursion import Recursion
-from cosim.neurons.slopes import Slopes, stack
+from cosim.neurons.slope import Slopes, stacked
 from cosim.surrogate import spike
 
 
@@ -62,11 +62,11 @@ class SEadLIF(Recursion):
         _, z, psi = self._firing(before, i_in, dt)
         couple = (1 - beta) * self.w_gain * (self.w_a * (1 - z) + self.w_b * psi)
         return Slopes(
-            stack(
+            stacked(
                 (1 - z) * alpha, -(1 - z) * (1 - alpha), couple * alpha, beta - couple * (1 - alpha)
             ).unflatten(0, (2, 2)),
-            stack((1 - alpha) * (1 - z), (1 - alpha) * couple),
-            stack(psi * alpha, -psi * (1 - alpha)),
+            stacked((1 - alpha) * (1 - z), (1 - alpha) * couple),
+            stacked(psi * alpha, -psi * (1 - alpha)),
             psi * (1 - alpha),
         )  # fmt: skip
 
@@ -83,7 +83,7 @@ class SEadLIF(Recursion):
             "w_gain": lambda: (1 - beta) * drive,
         }.get(name, lambda: 0.0)
         fired = psi * by_v
-        return stack(by_v * (1 - z), own() + share * (self.w_a * by_v * (1 - z) + self.w_b * fired)), fired
+        return stacked(by_v * (1 - z), own() + share * (self.w_a * by_v * (1 - z) + self.w_b * fired)), fired
 
     def _firing(self, before: Adapting, i_in: Tensor, dt: float) -> tuple[Tensor, Tensor, Tensor]:
         """Membrane before its reset, spike and pseudo-derivative."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cosim.device import Value, param
 from cosim.neurons.recursion import Recursion
-from cosim.neurons.slopes import Slopes
+from cosim.neurons.slope import Slopes
 from cosim.surrogate import spike
 
 

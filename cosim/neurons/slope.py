@@ -22,6 +22,6 @@ class Slopes(NamedTuple):
     spike_by_input: Tensor
 
 
-def stack(*rows: Tensor | float) -> Tensor:
+def stacked(*rows: Tensor | float) -> Tensor:
     """Tensors of one shape, or numbers, along a new first axis."""
     return torch.stack(torch.broadcast_tensors(*map(torch.as_tensor, rows)))
