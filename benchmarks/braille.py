@@ -14,20 +14,15 @@ days. Trainings take turns by seed, and each is kept in --store as it ends: the 
 """
 
 import argparse
-import hashlib
-import json
 import math
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import torch
-from scipy import stats
 
 from benchmarks.figures import Figures, figure, run
+from benchmarks.trainings import keep, side_by_side, told
 from cosim.crossbar import signed
 from cosim.devices import VCM
 from cosim.kernels.frames import fine
@@ -133,21 +128,16 @@ def network(one: Contender, task: Task, setting: Setting, bits: int, seed: int) 
     return net
 
 
-def learn(one: Contender, setting: Setting, bits: int, seed: int, data: str | None, kept: Path) -> dict:
+def learn(one: Contender, setting: Setting, bits: int, seed: int, data: str | None, path: Path) -> dict:
     """A training, or what was kept of it."""
-    torch.set_num_threads(1)
     schedule, task = Schedule(setting.epochs, setting.batch, RATE, seed, steps=None), setting.task(data, seed)
     net = network(one, task, setting, bits, seed)
     about = [repr(x) for x in (one, setting, bits, seed, RULE, schedule, QUIET, task.source, net.content())]
-    kept = kept.with_name(f"{kept.stem}-{hashlib.sha256(''.join(about).encode()).hexdigest()[:12]}.json")
-    if kept.exists():
-        return json.loads(kept.read_text())
-    checkpoint, part = kept.with_suffix(".checkpoint"), kept.with_suffix(".part")
-    history = train(net, task, RULE, schedule, checkpoint=checkpoint, resume=True)
-    part.write_text(json.dumps({"about": about, "history": history.as_dict()}))
-    part.replace(kept)
-    checkpoint.unlink(missing_ok=True)
-    return json.loads(kept.read_text())
+
+    def run(checkpoint: Path) -> dict:
+        return {"history": train(net, task, RULE, schedule, checkpoint=checkpoint, resume=True).as_dict()}
+
+    return keep(path, about, run)
 
 
 def ridge(task: Task, strength: float = 3.0, bins: int = 26) -> float:
@@ -180,38 +170,28 @@ def measure(options: argparse.Namespace) -> Figures:
     cases = [("events", events, b) for b in bits] + [("raw, threshold 1", raw, 3)]
     if options.quick:
         cases = [("raw, threshold 1", replace(RAW, epochs=2), 3)]
-    jobs = [(s, what, setting, b, name) for s in seeds for what, setting, b in cases for name in field]
-    found = dict(_learnt(jobs, field, store, options))
+    jobs = {
+        (s, what, b, name): (learn, one, setting, b, s, options.data, store / _name(what, b, name, s))
+        for s in seeds
+        for what, setting, b in cases
+        for name, one in field.items()
+    }
+    ended = side_by_side(jobs, options.workers)
+    found = {key: result["history"]["test"]["accuracy"] for key, result in ended}
     for what, setting in dict((case[:2]) for case in cases).items():
-        yield from _told(f"{what}: ridge on counts", [ridge(setting.task(options.data, s)) for s in seeds])
+        yield from told(f"{what}: ridge on counts", [ridge(setting.task(options.data, s)) for s in seeds])
     for what, _, b in cases:
         for name in field:
-            yield from _told(f"{what}, {b} bits: {name}", [found[s, what, b, name] for s in seeds])
+            yield from told(f"{what}, {b} bits: {name}", [found[s, what, b, name] for s in seeds])
     for what, _, b in cases:
         for other in list(field)[1:]:
             apart = [found[s, what, b, "FeLIF"] - found[s, what, b, other] for s in seeds]
-            yield from _told(f"{what}, {b} bits: FeLIF less {other}", apart)
+            yield from told(f"{what}, {b} bits: FeLIF less {other}", apart)
 
 
-def _learnt(jobs, field, store, options):
-    """Accuracies on the test part, in the order in which trainings end."""
-    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
-        running = {}
-        for s, what, setting, b, name in jobs:
-            kept = store / f"{what}-{b}-{name}-{s}.json".replace(" ", "-").replace(",", "")
-            running[pool.submit(learn, field[name], setting, b, s, options.data, kept)] = (s, what, b, name)
-        for one in as_completed(running):
-            if one.exception():
-                pool.shutdown(cancel_futures=True)
-            yield running[one], one.result()["history"]["test"]["accuracy"]
-
-
-def _told(name: str, values: list[float]) -> Figures:
-    """Mean, and half of its interval where there are several."""
-    yield f"{name}, mean of {len(values)}", figure(np.mean(values), "1")
-    if len(values) > 1:
-        half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-        yield f"{name}, 95 % interval +-", figure(half, "1")
+def _name(*words: object) -> str:
+    """Of a training's file."""
+    return "-".join(map(str, words)).replace(" ", "-").replace(",", "")
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

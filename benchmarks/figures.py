@@ -65,11 +65,17 @@ def within(share: float, value: float, unit: str, baseline: float) -> Figure:
     return bare._replace(goal=f"ratio within {share:g} of 1", met=abs(bare.ratio - 1) <= share)
 
 
-def medians(count: int, *actions: Callable[[], Any]) -> list[float]:
-    """Median wall time [s] of each action; they take turns, so that a busy machine disturbs all alike."""
+def medians(count: int, *actions: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> list[float]:
+    """Median time [s] of each action; they take turns, so that a busy machine disturbs all alike.
+
+    Args:
+        count: turns.
+        actions: what to time.
+        clock: of the wall, or `time.process_time` of all cores together.
+    """
     for action in actions:
         action()  # compiles, fills caches
-    seconds = [[_timed(action) for action in actions] for _ in range(count)]
+    seconds = [[_timed(action, clock) for action in actions] for _ in range(count)]
     return [statistics.median(row) for row in zip(*seconds)]
 
 
@@ -77,6 +83,7 @@ def run(
     measure: Callable[[argparse.Namespace], Figures],
     about: str,
     more: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+    keep: Callable[[argparse.Namespace, dict[str, Figure]], None] = lambda options, found: None,
 ) -> None:
     """Measure and print; the program ends with 1 if a goal is missed.
 
@@ -84,6 +91,7 @@ def run(
         measure: gives the figures, from the options of the command line.
         about: one sentence for --help.
         more: adds options of its own.
+        keep: does something with all figures at the end.
     """
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="a minute's worth")
@@ -97,6 +105,7 @@ def run(
         found[name] = one
         if not options.json:
             print(_line(name, one) if len(found) > 1 else f"{_HEAD}\n{_line(name, one)}", flush=True)
+    keep(options, found)
     if options.json:
         print(json.dumps({name: one._asdict() for name, one in found.items()}, indent=2, allow_nan=False))
     sys.exit(any(one.met is False for one in found.values()))
@@ -125,7 +134,7 @@ def _what(bare: Figure) -> str:
     return "value" if bare.ratio is None else "ratio"
 
 
-def _timed(action: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
+def _timed(action: Callable[[], Any], clock: Callable[[], float]) -> float:
+    begin = clock()
     action()
-    return time.perf_counter() - begin
+    return clock() - begin

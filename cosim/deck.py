@@ -46,7 +46,7 @@ def export(network: Network) -> Netlist:
     without noise. Voltages `v_out<k>` are the outputs, 1 V for 1.
 
     Raises:
-        ExportError: for a neuron without a `.subckt`, or weights that are not finite.
+        ExportError: for a neuron without a `.subckt`, a leaky readout, or weights that are not finite.
         ValueError: for a parameter with another number of values than there are neurons.
     """
     return Netlist("\n".join(_lines(network, True)) + "\n", name="network")
@@ -162,6 +162,8 @@ def arguments(device: Device) -> str:
 def _lines(network: Network, whole: bool) -> Iterator[str]:
     if not bool(torch.isfinite(network.offset).all()):
         raise ExportError("readout: an offset is not finite; train again from an earlier checkpoint")
+    if network.memory is not None:
+        raise ExportError("readout: a leaky one has no circuit; export a network that was trained with memory=None")
     frame = network.t_frame
     yield f"* cosim network {' - '.join(map(str, network.sizes))}, frames of {frame:g} s"
     yield ".options method=gear reltol=1e-4 abstol=1e-16 chgtol=1e-14 vntol=1e-6"

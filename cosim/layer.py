@@ -55,7 +55,7 @@ class Layer(nn.Module):
         values = {name: self._value(name, own) for name, own in self.own.items()}
         for name, x in self._neuron.values.items():
             if name not in values and isinstance(x, torch.Tensor) and x.dtype != self.crossbar.weight.dtype:
-                values[name] = x.to(self.crossbar.weight.dtype)
+                values[name] = _inside(x.to(self.crossbar.weight.dtype), *type(self._neuron).params()[name].bounds)
         return self._neuron.replace(**values) if values else self._neuron
 
     @neuron.setter
@@ -79,7 +79,7 @@ class Layer(nn.Module):
     def _value(self, name: str, own: torch.Tensor) -> torch.Tensor:
         spec = type(self._neuron).params()[name]
         value = spec.default * own.exp() if spec.log else _unit(spec) * own
-        return value.clamp(*spec.bounds)
+        return _inside(value, *spec.bounds)
 
     def through(
         self, below: torch.Tensor, frame: Frame, weight: torch.Tensor, dice: torch.Generator | None
@@ -132,6 +132,14 @@ class Layer(nn.Module):
 def _unit(spec: Param) -> float:
     """What a parameter is measured in while it is learnt: its default, or 1 where that is nothing."""
     return abs(spec.default) or 1.0
+
+
+def _inside(value: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """Between two bounds, also where single precision would round one of them outwards."""
+    ends = torch.tensor([low, high], dtype=value.dtype)
+    inner = torch.nextafter(ends, ends.flip(0))
+    outside = torch.stack([ends[0].double() < low, ends[1].double() > high])
+    return value.clamp(*torch.where(outside, inner, ends).tolist())
 
 
 def _relative(spec: Param, value: float | torch.Tensor) -> torch.Tensor:

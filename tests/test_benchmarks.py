@@ -14,9 +14,11 @@ from benchmarks.figures import at_least, at_most, figure, within
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared/data"
 TOPICS = [
-    pytest.param(path.stem, marks=() if path.stem == "devices" else pytest.mark.slow)  # over 10 s
-    for path in sorted((ROOT / "benchmarks").glob("[a-z]*.py"))
-    if "if __name__" in path.read_text()
+    pytest.param(name, marks=() if name == "devices" else pytest.mark.slow)  # over 10 s
+    for name in sorted(
+        [path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py") if "if __name__" in path.read_text()]
+        + [path.parent.name for path in (ROOT / "benchmarks").glob("*/__main__.py")]
+    )
 ]
 
 

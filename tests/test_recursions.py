@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from cosim.crossbar import Levels
+from cosim.deck import export
 from cosim.devices import VCM
+from cosim.errors import ExportError
 from cosim.learning import BPTT, Bruno
 from cosim.lowpass import smooth
 from cosim.network import Network
@@ -173,6 +175,15 @@ def test_parameters_stay_within_their_bounds():
     assert layer.own["tau_m"].grad.tolist() == pytest.approx([15e-3] * 6)
 
 
+def test_bounds_hold_in_single_precision_too():
+    layer = network(SEadLIF(tau_w=torch.full((6,), 0.3, dtype=torch.float64)), learn=("tau_m", "w_a")).float().layers[0]
+    for push in (-9.0, 9.0):
+        layer.own["tau_m"].data += push
+        layer.confine()
+        assert layer.neuron.tau_m.dtype == torch.float32 and 5e-3 <= layer.neuron.tau_m.min().item() <= 25e-3
+    assert layer.neuron.tau_w.dtype == torch.float32 and layer.neuron.tau_w.max().item() <= 0.3
+
+
 def test_parameters_with_a_logarithmic_scale_are_learnt_on_it():
     layer = network(LIF(), learn=("tau_m", "v_reset")).layers[0]
     layer.own["tau_m"].data += 1.0
@@ -251,3 +262,12 @@ def test_levels_and_surrogates_are_theirs_too():
     assert net.layers[0].crossbar.unit == 1.0 and set(SHAPES) >= {ALIF().surrogate, BRF().surrogate}
     with pytest.raises(ValueError, match="unknown surrogate 'box'"):
         ALIF(surrogate="box")
+
+
+@pytest.mark.parametrize(
+    "neuron, memory, words",
+    [(LIF(), 5e-3, "readout: a leaky one has no circuit"), (ALIF(), None, "layer 0: ALIF has no circuit")],
+)
+def test_networks_without_a_circuit(neuron, memory, words):
+    with pytest.raises(ExportError, match=words):
+        export(network(neuron, memory=memory))

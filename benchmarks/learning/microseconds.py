@@ -1,147 +1,148 @@
-"""Learning: is BRUNO's gradient right, what does it save, what does it cost, and what does it learn?
+"""Rows 1 to 3: neurons at 1 us. Whose gradient is right, what each rule keeps, and what it takes.
 
 The training step: a recurrent layer of FeLIF neurons, some frames of a thousand substeps, forward and backward.
 """
 
 import argparse
+import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch.autograd.graph import saved_tensors_hooks
+from torch import Tensor
 
-from benchmarks.figures import Figures, at_least, at_most, figure, medians, run
+from benchmarks.figures import Figures, at_most, figure, medians
 from cosim.devices import VCM
 from cosim.kernels.frames import fine
-from cosim.learning import BPTT, Bruno, Exact, Rule
+from cosim.learning import BPTT, Bruno, Checkpoint, Exact, ExactSubstep, Rule
+from cosim.learning.costs import resident, saved
 from cosim.network import Network
-from cosim.neurons import FeLIF
-from cosim.report import AUTHORS
-from cosim.tasks import jsb, mean_bce
-from cosim.training import train
+from cosim.neurons import LIF, FeLIF
+from cosim.tasks import Chords
 
-EPOCHS, HIDDEN = AUTHORS.epochs, AUTHORS.neurons
 LANES = 512, 32
 """Neurons times batch in the timing of the kernel."""
+RULES = {
+    "Checkpoint": Checkpoint(1000), "BRUNO": Bruno(1000), "ExactSubstep": ExactSubstep(1000), "Exact": Exact(),
+}  # fmt: skip
+UNITS = {LIF: 0.3e-9}
+"""Current [A] of a weight of one, where it is not `Network`'s own."""
 
 
 def measure(options: argparse.Namespace) -> Figures:
-    """All figures of learning."""
-    yield from identity()
-    yield from truth(options.quick)
-    yield from memory()
+    """All of them."""
+    yield from identities()
+    yield from cosines(options.quick)
+    yield from memory(options.quick)
     yield from steps(options.quick)
     yield from kernel(options.quick)
-    if not options.quick:
-        yield from task(options.data)
+    yield from integrator(options.quick)
 
 
-def identity() -> Figures:
-    """BRUNO with one substep against BPTT, in frames that explicit Euler stands."""
-    judge, ours = (_gradients(rule) for rule in (BPTT(1), Bruno(1, "euler", backend="torch")))
-    apart = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, judge))
-    yield "BRUNO's gradient apart from BPTT's, one substep", at_most(1e-12, apart, "1")
+def identities() -> Figures:
+    """What must be BPTT, against BPTT; BRUNO in frames that explicit Euler stands."""
+    judge, ours = (gradient(rule, *stage(16, 10, t_frame=20e-6, unit=100e-9)) for rule in (
+        BPTT(1), Bruno(1, "euler", backend="torch")))  # fmt: skip
+    yield "3 BRUNO at one substep apart from BPTT", at_most(1e-12, apart(ours, judge), "1")
+    for kind in (LIF, FeLIF):
+        judge, exact, kept = (gradient(rule, *stage(4, 2, kind)) for rule in (BPTT(), ExactSubstep(), Checkpoint()))
+        yield f"3 ExactSubstep apart from BPTT at 1 us, {kind.__name__}", at_most(1e-9, apart(exact, judge), "1")
+        yield f"3 Checkpoint apart from BPTT at 1 us, {kind.__name__}", at_most(0.0, apart(kept, judge), "1")
 
 
-def truth(quick: bool) -> Figures:
-    """Where gradients point, against backpropagation through every microsecond of neurons that fire."""
-    net, frames = _network(8), 3 if quick else 10
-    inputs, targets = 3 * _stimulus(frames, 2), torch.zeros(frames, 2, 54)
-
-    def found(rule: Rule) -> torch.Tensor:
-        net.generator.manual_seed(0)  # every rule meets the same rounding
-        rule.gradient(net, inputs, targets, lambda y, t: mean_bce(y, t, skip=0))
-        return net.layers[0].crossbar.weight.grad.flatten()
-
-    judge = found(BPTT(1000))
-    for rule, verdict in ((Exact(), partial(at_least, 0.99)), (Bruno(1000), figure)):
-        name = type(rule).__name__
-        yield (
-            f"{name}'s gradient: cosine with BPTT's",
-            verdict(torch.cosine_similarity(found(rule), judge, 0), unit="1"),
-        )
+def cosines(quick: bool) -> Figures:
+    """Where gradients of the hidden weights point, against BPTT at 1 us (by ExactSubstep), of neurons that fire."""
+    given = stage(8, 3 if quick else 20, loud=3)
+    judge = gradient(ExactSubstep(), *given)
+    for name, rule in (("Exact", Exact()), ("BRUNO(1000)", Bruno(1000)), ("BRUNO(100)", Bruno(100, "euler"))):
+        found = gradient(rule, *given)
+        yield f"3 {name}: cosine with BPTT at 1 us", figure(torch.cosine_similarity(found, judge, 0), "1")
+        yield f"3 {name}: norm; baseline BPTT at 1 us", figure(found.norm(), "1", float(judge.norm()))
 
 
-def memory() -> Figures:
-    """What the graph keeps."""
-    saved, all_of_it = (_saved(rule) for rule in (Bruno(1000), BPTT(1000)))
-    yield "saved by BRUNO, 1000 substeps; baseline BPTT", at_most(0.01, saved, "B", all_of_it)
-    yield "saved by BRUNO, 1000 substeps; baseline 10 substeps", at_most(1.0, saved, "B", _saved(Bruno(10)))
+def memory(quick: bool) -> Figures:
+    """What graphs keep, and by how much a process of its own grows."""
+    small, large = stage(8, 3), stage(32, 2 if quick else 10)
+    whole, grown = saved(BPTT(1000), *small), resident(BPTT(1000), *large)
+    for name, rule in RULES.items():
+        goal = partial(at_most, 0.02 if name == "Checkpoint" else 0.01)
+        yield f"1 saved by {name}, 1000 substeps; baseline BPTT", goal(saved(rule, *small), "B", whole)
+    for name, rule in RULES.items() if grown else ():
+        yield f"1 growth of a process by {name}; baseline BPTT", figure(resident(rule, *large), "B", grown)
 
 
 def steps(quick: bool) -> Figures:
-    """One training step by each way of doing it."""
-    net, frames, batch = _network(16 if quick else 32), 2 if quick else 10, 4
-    inputs, targets = _stimulus(frames, batch), torch.zeros(frames, batch, 54)
-
-    def step(rule: Rule) -> None:
-        rule.gradient(net, inputs, targets, lambda y, t: mean_bce(y, t, skip=0))
-
-    rules = Bruno(1000, backend="numba"), Bruno(1000, backend="torch"), BPTT(1000)
-    fused, loop, bptt = medians(1 if quick else 3, *(lambda rule=rule: step(rule) for rule in rules))
-    exact, beside = medians(9, lambda: step(Exact()), lambda: step(rules[0]))
-    yield "training step, BRUNO with the kernel; baseline BPTT", at_most(0.5, fused, "s", bptt)
-    yield "training step, BRUNO with a torch loop; baseline BPTT", at_most(0.5, loop, "s", bptt)
-    yield "training step, BRUNO with the kernel; baseline torch loop", figure(fused, "s", loop)
-    yield "training step, Exact; baseline BRUNO with the kernel", at_most(1.0, exact, "s", beside)
+    """One training step by each rule; BPTT is eager torch."""
+    frames, turns = (2, 1) if quick else (10, 3)
+    for kind, goal in ((FeLIF, 1 / 15), (LIF, 1 / 50)):
+        given = stage(16 if quick else 32, frames, kind)
+        found = medians(turns, *(partial(gradient, rule, *given) for rule in (BPTT(1000), *RULES.values())))
+        for name, seconds in zip(RULES, found[1:]):
+            verdict = {"ExactSubstep": partial(at_most, goal), "Exact": partial(at_most, goal)}.get(name, figure)
+            verdict = partial(at_most, 0.1) if name == "BRUNO" else verdict
+            yield f"2 training step, {kind.__name__}, {name}; baseline BPTT", verdict(seconds, "s", found[0])
+    loop = medians(1, partial(gradient, Bruno(1000, backend="torch"), *stage(16 if quick else 32, frames)))
+    yield "2 training step, FeLIF, BRUNO with a torch loop", figure(loop[0], "s")
 
 
 def kernel(quick: bool) -> Figures:
-    """The fine pass alone, per neuron and microsecond."""
-    for shape, count in ((LANES, 20 if quick else 200), ((1, HIDDEN), 100 if quick else 1000)):
-        frames = [_frame(backend, shape, count) for backend in ("numba", "torch")]
-        lanes = shape[0] * shape[1]
-        fused, loop = (seconds / count / lanes for seconds in medians(5, *frames))
-        yield f"FeLIF step of a lane, {lanes} lanes, kernel; baseline torch", figure(fused, "s", loop)
+    """The fine pass alone, core time per neuron and microsecond."""
+    count, lanes = 20 if quick else 200, LANES[0] * LANES[1]
+    for kind in (torch.float32, torch.float64):
+        single = kind == torch.float32
+        runs = [_frame(backend, count, kind) for backend in ("numba", "torch")]
+        fused, loop = (x / count / lanes for x in medians(5, *runs, clock=time.process_time))
+        name = "float32" if single else "float64"
+        yield f"2 FeLIF step of a lane, {name}, kernel", (partial(at_most, 1.6e-9) if single else figure)(fused, "s")
+        yield f"2 FeLIF step of a lane, {name}, kernel; baseline torch", at_most(0.05, fused, "s", loop)
 
 
-def task(data: str | None) -> Figures:
-    """The network of the paper on the chorales, its threshold and reset too; weights on 15 levels are ours."""
-    chorales = jsb(data)
-    neuron = FeLIF(v_th=2.0, v_reset=-1.5)
-    net = Network([chorales.channels, HIDDEN, chorales.channels], neuron, VCM(), levels=15)
-    history = train(net, chorales, epochs=EPOCHS)
-    published = AUTHORS.bce if chorales.name == "jsb" else None
-    what = f"{chorales.name}, {HIDDEN} neurons, {EPOCHS} epochs"
-    yield f"{what}: test cross-entropy; baseline authors", figure(history.test.bce, "nats", published)
-    yield f"{what}: test likelihood of a frame", figure(history.test.nll, "nats")
-    yield f"{what}: an epoch", figure(sum(epoch.seconds for epoch in history.epochs) / EPOCHS, "s")
+def integrator(quick: bool) -> Figures:
+    """The error-controlled frame against the thousand steps, at 2e-4, on neurons on their way to the threshold."""
+    neuron, shape = FeLIF().clocked(), (64, 64 if quick else 256)
+    i_in = torch.linspace(0.1e-9, 3e-9, shape[0] * shape[1], dtype=torch.float64).reshape(shape)
+    ways = [fine(neuron, shape, 1e-3, steps)._replace(tolerance=2e-4) for steps in (None, 1000)]
+
+    def after(run: Callable, frames: int = 12) -> object:
+        state = run.neuron.rest(shape)
+        for _ in range(frames):
+            state, _ = run(run.neuron.tick(state), i_in)
+        return state
+
+    ours, grid = (after(run) for run in ways)
+    calm = (ours.z + grid.z + ours.hold + grid.hold) == 0
+    yield "4 error-controlled: volts apart from the grid", at_most(1e-3, (ours.v - grid.v)[calm].abs().max(), "V")
+    p_apart = (ours.p - grid.p)[calm].abs().max() / float(neuron.p_sat)
+    yield "4 error-controlled: polarization apart, of p_sat", at_most(1e-3, p_apart, "1")
+    spent = medians(3, *(partial(after, run) for run in ways), clock=time.process_time)
+    yield "4 error-controlled frame; baseline 1000 fused steps", at_most(0.2, spent[0], "s", spent[1])
 
 
-def _network(hidden: int, **more: float) -> Network:
-    return Network((54, hidden, 54), FeLIF(), VCM(), **more)
+Stage = tuple[Network, Tensor, Tensor, Callable]
 
 
-def _stimulus(frames: int, batch: int) -> torch.Tensor:
+def stage(hidden: int, frames: int, kind: type = FeLIF, loud: float = 1.0, batch: int = 4, **more: float) -> Stage:
+    """A network, a stimulus of chords by chance, targets, and their loss."""
+    more = {"unit": UNITS[kind]} | more if kind in UNITS else more
+    net = Network((54, hidden, 54), kind(), VCM(), **more)
     dice = torch.rand((frames, batch, 54), generator=torch.Generator().manual_seed(0))
-    return (dice < 4 / 54).double()
+    targets = torch.zeros(frames, batch, 54)
+    return net, loud * (dice < 4 / 54).double(), targets, Chords(skip=0).criterion(targets)
 
 
-def _gradients(rule: Rule) -> list[torch.Tensor]:
-    net = _network(16, t_frame=20e-6, unit=100e-9)
-    rule.gradient(net, _stimulus(10, 2), torch.zeros(10, 2, 54), lambda y, t: mean_bce(y, t, skip=0))
-    return [x.grad for x in net.parameters()]
+def gradient(rule: Rule, net: Network, *given: object) -> Tensor:
+    """Of the hidden weights; every rule meets the same rounding."""
+    net.generator.manual_seed(0)
+    rule.gradient(net, *given)
+    return net.layers[0].crossbar.weight.grad.flatten()
 
 
-def _saved(rule: Rule) -> int:
-    total = 0
-
-    def pack(x: torch.Tensor) -> torch.Tensor:
-        nonlocal total
-        total += x.numel() * x.element_size()
-        return x
-
-    net, inputs = _network(8), _stimulus(3, 2)
-    with saved_tensors_hooks(pack, lambda x: x):
-        net(inputs, rule.frames(net, 2))
-    return total
+def apart(one: Tensor, other: Tensor) -> float:
+    """Largest distance, relative to the other's largest."""
+    return float((one - other).abs().max() / other.abs().max())
 
 
-def _frame(backend: str, shape: tuple[int, int], count: int) -> Callable[[], object]:
+def _frame(backend: str, count: int, dtype: torch.dtype) -> Callable[[], object]:
     """So many steps of 1 us at 1 nA, ready to be timed."""
-    run, i_in = fine(FeLIF().clocked(), shape, count * 1e-6, count, backend), torch.full(shape, 1e-9).double()
-    return lambda: run(run.neuron.rest(shape), i_in)
-
-
-if __name__ == "__main__":
-    run(measure, "BRUNO against BPTT: gradient, memory, time, and a task learnt.")
+    run, i_in = fine(FeLIF().clocked(), LANES, count * 1e-6, count, backend), torch.full(LANES, 1e-9, dtype=dtype)
+    return lambda: run(run.neuron.rest(LANES, dtype), i_in)

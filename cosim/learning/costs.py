@@ -8,6 +8,8 @@ its own rose at most, which counts kernels and caches too.
 """
 
 import copy
+import ctypes
+import gc
 import statistics
 import time
 from collections.abc import Sequence
@@ -162,20 +164,28 @@ def resident(rule: Rule, network: nn.Module, inputs: Tensor, targets: Tensor, lo
 
 
 def _rise(rule, network, inputs, targets, loss):
-    torch.set_num_threads(1)
-    few = slice(0, min(2, len(inputs)))
-    small = (inputs[few], targets[few] if len(targets) == len(inputs) else targets)
-    try:
-        rule.gradient(copy.deepcopy(network), *small, lambda y, t: y.square().sum())
-    except ValueError:
-        pass  # an online rule wants the loss's shares; its kernels then compile in the run that counts
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
         return None
+    torch.set_num_threads(1)
+    few = slice(0, min(2, len(inputs)))  # compiles kernels, whose memory is not the gradient's
+    rule.gradient(copy.deepcopy(network), inputs[few], targets[few] if len(targets) == len(inputs) else targets, _Any())
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     reset.write_text("5")
     before = _field(status, "VmRSS")
     rule.gradient(network, inputs, targets, loss)
     return max(_field(status, "VmHWM") - before, 0)
+
+
+class _Any:
+    """A loss of any frames."""
+
+    def __call__(self, outputs, targets):
+        return outputs.square().sum()
+
+    def share(self, outputs, targets, begin):
+        return outputs.square().sum()
 
 
 def _field(status, name):

@@ -1,0 +1,1 @@
+"""Learning rules: right, small, fast, and what they learn."""
