@@ -221,7 +221,7 @@ class Deep(nn.Module):
             raise ValueError(
                 f"a deep network's stimulus is (time, batch, ...) of examples {self.shape}, got {tuple(inputs.shape)}"
             )
-        if not bool(torch.isfinite(inputs).all()):
+        if not all(bool(x.isfinite()) for x in inputs.aminmax()):  # without a copy of their size
             raise ValueError("a deep network's stimulus must be finite; it holds NaN or infinity")
         return inputs
 

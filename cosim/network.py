@@ -258,7 +258,7 @@ class Network(nn.Module):
             raise ValueError(
                 f"stimulus must be (time, batch, channel) with {self.sizes[0]} channels, got {tuple(inputs.shape)}"
             )
-        if not bool(torch.isfinite(inputs).all()):
+        if not all(bool(x.isfinite()) for x in inputs.aminmax()):  # without a copy of their size
             raise ValueError("stimulus must be finite; it holds NaN or infinity")
 
 

@@ -158,7 +158,7 @@ class Own(LIF):
 
 def test_a_device_of_ones_own_has_a_card_but_no_file(tmp_path: Path) -> None:
     assert "something of one's own" in str(Card(Own()))
-    with pytest.raises(CardError, match="a file cannot hold the device Own, only one of FeCap, FeFilm, FeLIF"):
+    with pytest.raises(CardError, match="a file cannot hold the device Own, only one of ALIF, BRF, FeCap, FeFilm"):
         Card(Own()).save(tmp_path / "own.h5")
     assert list(tmp_path.iterdir()) == []
 
@@ -262,7 +262,7 @@ def test_a_rewritten_file_is_read(path: Path) -> None:
     [
         (lambda file: file.move("parameters/v_th", "parameters/v_thr"), "do not share the parameters v_th, v_thr"),
         (lambda file: file.pop("parameters/v_th"), "FeLIF and the file do not share the parameters v_th"),
-        (lambda file: file.attrs.update(device="FeLF"), "there is no device 'FeLF', only FeCap, FeFilm, FeLIF"),
+        (lambda file: file.attrs.update(device="FeLF"), "there is no device 'FeLF', only ALIF, BRF, FeCap"),
         (lambda file: file["parameters/v_th"].attrs.update(unit="mV"), "parameter v_th is in mV, but FeLIF wants V"),
         (lambda file: file["parameters/v_th/value"].write_direct(np.array(99.0)), r"FeLIF.v_th = 99.0 .* is outside"),
         (lambda file: file["options/reset"].write_direct(np.array("never", object)), "reset must be 'circuit'"),

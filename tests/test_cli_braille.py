@@ -103,6 +103,7 @@ def test_bad_words_get_one_sentence(cli, trained, skin, words, sentence):
     assert (code, out) == (2, "") and err.startswith("cosim: ") and sentence in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 @published
 def test_the_published_recordings(cli):
     words = ("--data", SHARED, "--letters", "Space,A")

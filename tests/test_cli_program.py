@@ -82,7 +82,7 @@ def test_other_cells_reach_the_same_levels(cli, tmp_path):
 
 def test_the_deck_is_made_of_these_cells(cli):
     assert cli("program", "net.pt")[0] == 0 and cli("export", "programmed.pt")[0] == 0
-    deck = cosim.conductances(cosim.Netlist.load("deck.cir"))
+    deck = cosim.deck.conductances(cosim.Netlist.load("deck.cir"))
     held = np.concatenate([np.ravel(pair) for pair in deck])
     assert held == pytest.approx(cells("programmed.pt").numpy(), rel=1e-11)
 

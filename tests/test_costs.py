@@ -68,9 +68,6 @@ def test_saved_bytes_are_those_of_the_graph():
     keeps = [saved(BPTT(20), network(LIF(), unit=1e-9), *batch(frames)) for frames in (10, 20, 40)]
     assert keeps[2] - keeps[1] == pytest.approx(2 * (keeps[1] - keeps[0]), rel=0.02)
     assert saved(Checkpoint(20), network(LIF(), unit=1e-9), *batch(40)) < 0.3 * keeps[2]
-    assert saved(EProp(), network(LIF(), unit=1e-9), *batch(40)) == saved(
-        EProp(), network(LIF(), unit=1e-9), *batch(20)
-    )
 
 
 def test_parameters_and_copies_are_not_counted():
@@ -86,6 +83,7 @@ def test_parameters_and_copies_are_not_counted():
     assert 3 * way.nbytes <= saved(Product(), net, *batch()) <= 4 * way.nbytes + 100  # way, x, and x way once or twice
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="resident size is Linux's")
 def test_the_size_of_a_process_grows_with_bptt():
     net, (inputs, targets, loss) = network(LIF(), unit=1e-9), batch(400)

@@ -65,6 +65,7 @@ def test_spikes_are_those_of_the_fine_grid():
     assert float((ours.voltages[0] - grid.voltages[0])[calm].abs().max()) < 2e-3
 
 
+@pytest.mark.slow
 def test_it_points_where_backpropagation_through_every_microsecond_does():
     net, inputs = network(FeLIF(), sizes=(5, 3, 2)), noise(6, 2)
     judge, ours, paper = (gradient(rule, net, inputs) for rule in (BPTT(), Exact(), Bruno()))

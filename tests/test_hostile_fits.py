@@ -66,6 +66,7 @@ def test_nan_is_refused_where_it_comes_in(waves: Waves, tmp_path: Path) -> None:
         Waves(waves.time, {"v_m": np.where(waves.time > 0.01, np.nan, waves["v_m"])})
 
 
+@pytest.mark.slow
 def test_millivolts_for_volts_are_doubted(waves: Waves) -> None:
     try:
         words = str(fit(FeLIF(), scaled(waves, v_m=1e3), most=40))

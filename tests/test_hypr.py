@@ -110,6 +110,7 @@ class Weighed(Squares):
         return super().share(outputs, targets, begin)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_stimulus():
     net = network(ALIF, 5e-3)
 

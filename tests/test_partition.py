@@ -216,6 +216,7 @@ def test_a_neuron_without_its_parts_is_refused(network: Network, start: str, kin
 # --- event transfer ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_event_transfer_is_one_circuit(network: Network) -> None:
     """Judge: all neurons in one run, each row driven for a millisecond from the crossing on by a one-shot."""
     stimulus = frames(6, 10)

@@ -213,6 +213,7 @@ def test_within_narrows_the_bounds() -> None:
     assert np.isfinite(card.errors["v_rest"]) and np.isnan(card.errors["tau_m"])
 
 
+@pytest.mark.slow
 def test_a_chain_agrees_with_the_covariance() -> None:
     waves = line(2e-3)
     card = fit(LIF(), waves, vary=["tau_m", "v_rest"], chain=400, seed=3)

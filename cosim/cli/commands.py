@@ -180,7 +180,7 @@ def compare(
         net = lessons.read_network(network) if network else lessons.choose_network(
             found, course, None, kind, cell, levels=PLAN.levels, seed=seed)  # fmt: skip
         wanted = [lessons.choose_rule(x, kind) for x in (rules.split(",") if rules else lessons.RULES)]
-        costs = lessons.costs(found, net, wanted, batch or course.batch, frames, peak, bars.job("compare"))
+        costs = lessons.weigh(found, net, wanted, batch or course.batch, frames, peak, bars.job("compare"))
     say({"costs": [x._asdict() for x in costs]}, "\n".join([f"{found}", *map(str, costs)]), as_json)
     return 0
 

@@ -145,7 +145,7 @@ def read_network(path: Path) -> "cosim.Network | cosim.Deep":
             raise other from None
 
 
-def costs(
+def weigh(
     task: "cosim.Task",
     net: "cosim.Network | cosim.Deep",
     rules: list["cosim.learning.Rule"],

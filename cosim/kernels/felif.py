@@ -84,6 +84,7 @@ def frame(
 _FAST = dict(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 _OFFSET = math.log2(1 / LN2)  # from nepers to bits
 _SLOWEST = 6.75  # most of log2 of the exponent in bits: rates of 2**-107 / tau_0 are none
+_SURE = 20.0  # where tanh is one to the last bit
 _RANGE = -15.0, 60.0  # of log2 of dt / tau_0; keeps `power` within its bounds
 
 
@@ -160,8 +161,23 @@ def drain(wide: int, c: np.ndarray, x: np.ndarray, w: np.ndarray) -> None:
     real = x.dtype.type
     one, per_sign = real(1), real(1 / V_SIGN)
     for k in range(wide):
-        flat = c[LEAK + k] * (exp2(x[V + k] * c[PER_V + k]) - one) + c[DISCHARGE + k]
-        w[LOST + k] = tanh(x[V + k] * per_sign) * flat
+        w[LOST + k] = c[LEAK + k] * (exp2(x[V + k] * c[PER_V + k]) - one) + c[DISCHARGE + k]
+    if _near(wide, x, real(_SURE * V_SIGN)) > real(0):
+        for k in range(wide):
+            w[LOST + k] *= tanh(x[V + k] * per_sign)
+    else:  # the sign is all that is left of the tanh
+        for k in range(wide):
+            w[LOST + k] *= math.copysign(one, x[V + k])
+
+
+@njit(cache=True, error_model="numpy", fastmath=True)
+def _near(wide, x, close):
+    """How many lanes are close to zero."""
+    widened()
+    found, one, zero = x.dtype.type(0), x.dtype.type(1), x.dtype.type(0)
+    for k in range(wide):
+        found += one if abs(x[V + k]) < close else zero
+    return found
 
 
 @njit(**_FAST)
