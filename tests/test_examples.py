@@ -38,6 +38,7 @@ def test_mismatch_counts_what_was_lost_and_won_back(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.count("won back") == 4
 
 
+@pytest.mark.slow
 def test_variability_judges_chips_with_and_without(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     found = example("variability").main(neurons=8, epochs=1, chips=2, out=str(tmp_path / "chips.png"))
     cells, wires = ({way: x for (name, way), x in found.items() if word in name} for word in ("uS]", "Ohm"))

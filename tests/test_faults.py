@@ -98,7 +98,8 @@ def begin(folder, count):
     return process
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [3, 20])
 def test_a_killed_sweep_goes_on(tmp_path, kills):
     chance, count, kept = random.Random(kills), 60 * kills, {}
     for number in range(kills):

@@ -97,6 +97,7 @@ def test_stimuli_keep_the_membrane_where_circuits_have_it() -> None:
 # ---- runs
 
 
+@pytest.mark.slow
 def test_a_second_call_runs_nothing(store: Path, card: Card) -> None:
     before = sorted(store.glob("??/*.run"))
     again = imitate(hidden(TRUTH), FeLIF(), store=store)

@@ -58,6 +58,7 @@ def test_what_comes_out_of_single_precision_is_single(kind):
     assert 0 < (after.v - double.float()).abs().max() < 2e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [felif.switch, felif.drain, felif.move])
 def test_the_code_in_single_precision_has_no_double(step):
     for kind, holds in ((numba.float32, False), (numba.float64, True)):

@@ -297,6 +297,7 @@ def test_code_is_told_apart(k):
     assert one == same != other and third not in (one, other)
 
 
+@pytest.mark.slow
 def test_fingerprints_outlive_the_process():
     code = (
         "from cosim.sweeping import Facet\nfrom cosim.sweeping.measures import Measures\n"

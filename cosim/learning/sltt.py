@@ -135,7 +135,7 @@ def _waves(network: Network, inputs: Tensor, frames: list[Frame], chosen: set[in
     drawn = [crossbar.drawn(network.generator) for crossbar in network.crossbars]
     leaves = [x.detach().requires_grad_(x.requires_grad) for x in drawn]
     rows, last = network.encoded(inputs.to(drawn[-1].dtype)), len(frames) - 1
-    states = [layer.neuron.rest((rows.shape[1], layer.size)) for layer in network.layers]
+    states = [layer.neuron.rest((rows.shape[1], layer.size), rows.dtype) for layer in network.layers]
     heard = torch.zeros_like(states[-1].z)
     for t in range(len(rows)):
         with torch.set_grad_enabled(t in chosen):
