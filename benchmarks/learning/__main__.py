@@ -10,6 +10,7 @@ first time, nothing after that. Row 5 is that of `python -m benchmarks.braille`,
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 from benchmarks.figures import Figure, Figures, run
@@ -37,16 +38,18 @@ def keep(options: argparse.Namespace, found: dict[str, Figure]) -> None:
 
 def draw(found: dict[str, Figure], path: Path) -> None:
     """Memory and time of a rule beside its baseline, and accuracies with their intervals."""
-    figure, axes = sheet(3, 1, height=14.0)
+    tests = {k.split(", mean")[0]: x.value for k, x in found.items() if "test accuracy, mean" in k}
+    figure, axes = sheet(3 if tests else 2, 1, height=14.0 if tests else 9.5)
     parts = (("saved by", "memory, of BPTT's", BLUE), ("training step", "time, of BPTT's", GREEN))
     for ax, (word, label, color) in zip(axes[:, 0], parts):
         rows = [(k, x.ratio) for k, x in found.items() if word in k and "baseline BPTT" in k]
-        _bars(ax, [k.split(";")[0].replace(word, "").replace("  ", " ") for k, _ in rows], [x for _, x in rows], color)
+        names = [re.sub(rf"{word},?( of)? |;.*", "", k) for k, _ in rows]
+        _bars(ax, names, [x for _, x in rows], color)
         ax.set(xscale="log", xlabel=label)
-    tests = {k.split(", mean")[0]: x.value for k, x in found.items() if "test accuracy, mean" in k}
-    spread = [found[f"{k}, 95 % interval +-"].value for k in tests]
-    _bars(axes[2, 0], [k.replace(": test accuracy", "") for k in tests], list(tests.values()), RED, spread)
-    axes[2, 0].set(xlabel="accuracy, mean of three seeds")
+    if tests:
+        spread = [found[f"{k}, 95 % interval +-"].value for k in tests]
+        _bars(axes[2, 0], [k.replace(": test accuracy", "") for k in tests], list(tests.values()), RED, spread)
+        axes[2, 0].set(xlabel="accuracy, mean of three seeds")
     figure.savefig(path, dpi=140)
 
 

@@ -7,10 +7,13 @@ Sources:
 """
 
 from dataclasses import dataclass
+from functools import partial
 
+import torch
 from torch.utils.checkpoint import checkpoint
 
 from cosim.layer import Frame
+from cosim.learning.jacobian import trainable
 from cosim.learning.rule import Rule, check_steps
 from cosim.network import Network
 from cosim.neurons import Neuron, State
@@ -49,7 +52,7 @@ class Checkpoint(Rule):
             return _steps(state, i_in, neuron, dt, self.substeps, self.scheme)
         for begin in range(0, self.substeps, self.segment):
             count = min(self.segment, self.substeps - begin)
-            state = _again(_steps, state, i_in, neuron, dt, count, self.scheme)
+            state = _within(_steps, state, i_in, neuron, dt, count, self.scheme)
         return state
 
 
@@ -59,6 +62,43 @@ def _steps(state: State, i_in, neuron: Neuron, dt: float, count: int, scheme: st
     return state
 
 
-def _again(function, *given) -> State:
+def _again(function, state: State, i_in, neuron: Neuron, *given) -> State:
     """The function's value; what its gradient needs is computed again when it is asked for."""
+    if trainable(neuron):  # its parameters' graph is older than the frame
+        return _within(function, state, i_in, neuron, *given)
+    return type(state)(*_Again.apply(partial(_called, function, type(state), neuron, given), i_in, *state))
+
+
+def _within(function, *given) -> State:
+    """The same inside a graph, whose order of sums it keeps to the bit."""
     return checkpoint(function, *given, use_reentrant=False, preserve_rng_state=False)
+
+
+def _called(function, kind, neuron, given, i_in, *fields) -> State:
+    return function(kind(*fields), i_in, neuron, *given)
+
+
+class _Again(torch.autograd.Function):
+    """Forward without a graph; not a node of it is kept, which torch's own checkpoint does."""
+
+    @staticmethod
+    def forward(ctx, call, *tensors):
+        ctx.call = call
+        ctx.save_for_backward(*tensors)
+        return tuple(x.clone() for x in call(*tensors))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *slopes):
+        given = [x.detach().requires_grad_(wanted) for x, wanted in zip(ctx.saved_tensors, ctx.needs_input_grad[1:])]
+        with torch.enable_grad():
+            after = ctx.call(*given)
+        ends = [(x, slope) for x, slope in zip(after, slopes) if x.requires_grad]
+        wanted = [x for x in given if x.requires_grad]
+        found = iter(_grad(ends, wanted))
+        return None, *(next(found) if x.requires_grad else None for x in given)
+
+
+def _grad(ends, wanted):
+    outputs, slopes = zip(*ends)
+    return torch.autograd.grad(outputs, wanted, slopes, allow_unused=True)
