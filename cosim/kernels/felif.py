@@ -13,7 +13,7 @@ from numba import njit, prange
 from cosim.kernels.vectormath import LN2, exp2, log2, power, tanh, widened
 from cosim.neurons.felif import V_LIMIT, V_SIGN, FeLIF
 
-BLOCK = 128  # lanes whose state stays in the first-level cache while time runs
+BLOCK = 256  # lanes whose state stays in the first-level cache while time runs; loops shorter than that wait
 FEW = 256  # lanes for which threads cost more than they bring
 
 _ROWS = (
@@ -94,7 +94,7 @@ def rows(count: int) -> tuple[int, ...]:
 
 
 # constants of a step; fields are over field_act, and currents move the voltage [V]
-C_V, C_P, SOFT, STRETCH, RATE, P_SAT, AREA, LEAK, PER_V, DISCHARGE, V_TH, FEED, DRIVE = rows(13)
+C_V, C_P, SOFT, STRETCH, RATE, P_SAT, AREA, LEAK, PER_V, OFFSET, V_TH, FEED, DRIVE = rows(13)
 V, P, FREE, TOP = rows(4)  # a lane on its way
 FIELD, ACT, PULL, LOST = rows(4)  # what a step finds: field, exponent of the rate [bits], rate times step, leak [V]
 
@@ -121,7 +121,7 @@ def enter(
         c[STRETCH + k], c[P_SAT + k] = table[4, n], table[6, n]
         c[RATE + k] = min(max(table[2, n] + log2(dt), _RANGE[0]), _RANGE[1])
         c[AREA + k], c[LEAK + k], c[PER_V + k] = table[7, n] * table[8, n], table[9, n] * per_c, table[10, n] / LN2
-        c[DISCHARGE + k], c[V_TH + k], c[FEED + k] = table[11, n] * per_c, table[12, n], per_c
+        c[OFFSET + k], c[V_TH + k], c[FEED + k] = (table[11, n] - table[9, n]) * per_c, table[12, n], per_c
         c[DRIVE + k] = i_in[n] * per_c
         x[V + k], x[P + k], x[TOP + k] = v[n], p[n], v[n]
         x[FREE + k] = 1.0 if z[n] + hold[n] == 0 else 0.0
@@ -161,7 +161,7 @@ def drain(wide: int, c: np.ndarray, x: np.ndarray, w: np.ndarray) -> None:
     real = x.dtype.type
     one, per_sign = real(1), real(1 / V_SIGN)
     for k in range(wide):
-        w[LOST + k] = c[LEAK + k] * (exp2(x[V + k] * c[PER_V + k]) - one) + c[DISCHARGE + k]
+        w[LOST + k] = c[LEAK + k] * exp2(x[V + k] * c[PER_V + k]) + c[OFFSET + k]
     if _near(wide, x, real(_SURE * V_SIGN)) > real(0):
         for k in range(wide):
             w[LOST + k] *= tanh(x[V + k] * per_sign)

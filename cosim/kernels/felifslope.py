@@ -15,7 +15,6 @@ from cosim.kernels.felif import (
     BLOCK,
     C_P,
     C_V,
-    DISCHARGE,
     DRIVE,
     FEED,
     FEW,
@@ -23,6 +22,7 @@ from cosim.kernels.felif import (
     FREE,
     LEAK,
     LOST,
+    OFFSET,
     P_SAT,
     PER_V,
     PULL,
@@ -77,7 +77,7 @@ def _drain(wide, c, x, w):
     for k in range(wide):
         w[VV + k] = c[LEAK + k] * exp2(x[V + k] * c[PER_V + k])
     for k in range(wide):
-        flat = w[VV + k] - c[LEAK + k] + c[DISCHARGE + k]
+        flat = w[VV + k] + c[OFFSET + k]
         sign = tanh(x[V + k] * per_sign)
         w[LOST + k] = sign * flat
         w[SLOPE + k] = (one - sign * sign) * per_sign * flat + sign * w[VV + k] * c[PER_V + k] * nepers
