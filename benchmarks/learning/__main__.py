@@ -20,9 +20,8 @@ from cosim.report.canvas import BLUE, GREEN, RED, sheet
 
 def measure(options: argparse.Namespace) -> Figures:
     """All figures of learning."""
-    yield from microseconds.measure(options)
-    yield from pictures.measure(options)
-    yield from online.measure(options)
+    for part in () if options.only else (microseconds, pictures, online):
+        yield from part.measure(options)
     if options.lessons and not options.quick:
         yield from lessons.measure(options)
 
@@ -61,6 +60,7 @@ def _bars(ax, names, values, color, spread=None):
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lessons", default="", help="trainings: chorales,ecg,fashion,cue")
+    parser.add_argument("--only", action="store_true", help="the trainings alone")
     parser.add_argument("--store", default="runs/learning", help="folder of finished trainings")
     parser.add_argument("--full", action="store_true", help="epochs of the papers")
     parser.add_argument("--workers", type=int, default=2, help="trainings side by side")
