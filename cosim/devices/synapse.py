@@ -12,13 +12,14 @@ Sources:
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from cosim.device import Device, Value, param
 from cosim.devices.bernstein import blend
+from cosim.devices.stepspread import Cells, StepSpread
 
 DEGREE = 5
 GRID = 501
@@ -157,10 +158,16 @@ class Synapse(Device):
             up[-1], down[0] = 0.0, 0.0
         return Table(w, up, down)
 
-    def symmetry_point(self) -> Tensor:
+    def symmetry_point(self, strict: bool = False) -> Tensor:
         """Weight [1] at which an up and a down pulse cancel, and to which they return; (cells).
 
         Of several that nearest to 0; where none is between the bounds, that bound to which the pulses drive.
+
+        Args:
+            strict: refuse a cell that has none.
+
+        Raises:
+            ValueError: if strict, and the curves of a cell do not cross so that pulses return there.
         """
         t = self._grid()
         w = self.w_min + (_tensor(self.w_max) - self.w_min) * t
@@ -169,12 +176,33 @@ class Synapse(Device):
         root = w[:-1] + (w[1:] - w[:-1]) * gap[:-1] / (gap[:-1] - gap[1:])
         far = torch.where((gap[:-1] > 0) & (gap[1:] <= 0), root.abs(), torch.inf)
         best = far.argmin(0, keepdim=True)
+        lost = far.gather(0, best)[0] == torch.inf
+        if strict and lost.any():
+            raise ValueError(
+                f"no symmetry point in {int(lost.sum())} of {lost.numel()} cells between {float(w.min()):.3g} and "
+                f"{float(w.max()):.3g}: {' and '.join(_winners(gap[:, lost] if gap.ndim > 1 else gap))}; "
+                "take other amplitudes, or ask without strict for the bound to which such pulses drive"
+            )
         end = torch.where(gap.mean(0) > 0, w[-1], w[0])
         return torch.where(far.gather(0, best)[0] < torch.inf, root.gather(0, best)[0], end)
 
     def settled(self, pulses: int = 150, last: int = 5) -> Tensor:
         """Mean weight [1] of the last states when up and down pulses alternate, beginning at 0 and up [1]; (cells)."""
         return self.trace(torch.arange(pulses) % 2 == 0, 0.0)[-last:].mean(0)
+
+    def drawn(self, shape: int | tuple[int, ...], seed: int, spread: StepSpread | None = None) -> Cells:
+        """Cells about this one that differ as a `StepSpread` says; only of a single cell.
+
+        The same seed gives the same cells, and more of them begin with the same ones.
+        """
+        return (spread or StepSpread()).draw(shape, seed, float(self.w_min), float(self.w_max))
+
+    def each(self, cells: Cells) -> Self:
+        """This cell as those that were drawn: steps and bounds one per cell."""
+        cells = Cells(*(_tensor(x) for x in cells))
+        up = {name: getattr(self, name) * cells.scale_up for name in UP}
+        down = {name: getattr(self, name) * cells.scale_down for name in DOWN}
+        return self.replace(**up, **down, w_min=cells.w_min, w_max=cells.w_max)
 
     def _grid(self):
         """Equally spaced t, (GRID, 1), or (GRID,) where no value is one per cell."""
@@ -195,6 +223,17 @@ class Synapse(Device):
 
     def _within(self, w):
         return torch.minimum(torch.maximum(w, _tensor(self.w_min)), _tensor(self.w_max))
+
+
+def _winners(gap):
+    """Who wins where the curves do not cross, or cross the wrong way; gap is up less down, (GRID, ...)."""
+    above, below = (gap >= 0).all(0), (gap <= 0).all(0)
+    if above.any():
+        yield "up pulses win at every weight"
+    if (below & ~above).any():
+        yield "down pulses win at every weight"
+    if (~above & ~below).any():
+        yield "where the curves cross, pulses drive away from there"
 
 
 def _tensor(x: Value) -> Tensor:

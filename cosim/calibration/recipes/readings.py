@@ -13,7 +13,7 @@ from cosim.calibration.uncertainty import Z
 from cosim.calibration.updates import fit_updates
 from cosim.card import Card
 from cosim.device import Device
-from cosim.devices import LevelSpread, Retention, Synapse
+from cosim.devices import FerroSynapse, LevelSpread, Retention, Synapse
 from cosim.table import Table
 
 UPWARDS = {"up", "u", "pot", "potentiation", "ltp", "set", "+", "true"}
@@ -24,15 +24,23 @@ CONDUCTANCE = ("conductance", "g_mean", "g_read")
 
 def fit_pulses(recipe: Recipe, order: Order) -> Findings:
     """Pulse trains to update curves; see `fit_updates` for the shapes, "trace" is its recipe of that name."""
-    forms = given(recipe.chosen(order.forms), order)
-    table = _only(order)
+    forms, table = recipe.chosen(order.forms), _only(order)
     _single(table)
     g, up, said = _train(table, order)
+    pulse, lines = _pulse(table, up), [said]
+    if pulse:
+        forms = {name: FerroSynapse(nodes=device.nodes, **pulse) for name, device in forms.items()}
+        lines.append(
+            f"{table.origin}: steps are those of {pulse['v_ref_up']:.3g} and {pulse['v_ref_down']:.3g} V, the ends of "
+            f"the ramps, and {pulse['t_ref']:.3g} s; conduction is scaled to the readings, area and permittivity are "
+            "the default ones unless given"
+        )
     cards = {}
-    for name, device in forms.items():
+    for name, device in given(forms, order).items():
         how = dict(recipe="trace") if name == "trace" else dict(shape=name)
-        cards[name] = fit_updates(g, up, device, data=(datum(table),), **how)
-    return _found(table, cards, [said])
+        card = fit_updates(g, up, device, data=(datum(table),), **how)
+        cards[name] = replace(card, device=card.device.calibrated(card.device.g_zero)) if pulse else card
+    return _found(table, cards, lines)
 
 
 def fit_spreads(recipe: Recipe, order: Order) -> Findings:
@@ -119,6 +127,20 @@ def _train(table: Table, order: Order) -> tuple[np.ndarray, np.ndarray, str]:
     higher = np.nanmean(steps[plus]) > np.nanmean(steps[~plus]) if plus.any() and not plus.all() else True
     said = f"{table.origin}: conductances from {g}; pulses {'above' if higher else 'below'} 0 V in {name} raise it"
     return x, (table.columns[name] > 0) == higher, said
+
+
+def _pulse(table: Table, up: np.ndarray) -> dict[str, float]:
+    """Amplitudes and width of a ferroelectric's pulses, where the columns `amplitude` and `pulse_width` tell them."""
+    if not {"amplitude", "pulse_width"} <= set(table.columns):
+        return {}
+    v, t = table.columns["amplitude"], np.unique(table.columns["pulse_width"])
+    if t.size > 1:
+        raise ValueError(f"{table.origin}: {t.size} pulse widths in one train; choose one by where={{...}}")
+    if not ((v < 0) == up).all():
+        return {}
+    ends = dict(up=float(v.min()), down=float(v.max()))
+    words = {f"v_{kind}_{side}": x for kind in ("pulse", "ref") for side, x in ends.items()}
+    return words | dict(t_pulse=float(t[0]), t_ref=float(t[0]))
 
 
 def _ways(table: Table, name: str) -> np.ndarray:
