@@ -43,7 +43,7 @@ _HOMES = {
     "train": "cosim.training",
     "validate": "cosim.report",
 }
-_ROOMS = ("devices", "errors", "learning", "neurons", "report", "sweeping", "tasks")
+_ROOMS = ("analog", "devices", "errors", "learning", "neurons", "report", "sweeping", "tasks")
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])
 

@@ -2,6 +2,7 @@
 
 from cosim.report.calibration import save_calibration
 from cosim.report.comparison import Comparison, Disagreement, compare
+from cosim.report.contests import draw_contest
 from cosim.report.gallery import Gallery, characterize
 from cosim.report.published import AUTHORS, Published
 from cosim.report.report import Loss, Report
@@ -21,6 +22,7 @@ __all__ = [
     "characterize",
     "compare",
     "describe",
+    "draw_contest",
     "save_calibration",
     "validate",
 ]
