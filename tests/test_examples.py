@@ -54,5 +54,6 @@ def test_variability_judges_chips_with_and_without(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short_and_tested(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 60
-    tests = (Path(__file__).with_name(f"test_{name}.py").read_text() for name in ("examples", "experiments"))
+    names = ("examples", "experiments", "pulsed_examples")
+    tests = (Path(__file__).with_name(f"test_{name}.py").read_text() for name in names)
     assert any(f'"{path.stem}"' in text for text in tests)

@@ -238,6 +238,21 @@ def test_pulse_trains_in_every_layout(tmp_path: Path) -> None:
     assert found.card.statistics["pulses"] == 80 and "after up pulses are column c0" in found.remarks[-1]
 
 
+def test_amplitude_and_width_make_a_ferroelectric(tmp_path: Path) -> None:
+    g, up = train(0)
+    ramp = np.tile(np.linspace(1, 3, 40), 10) * np.where(up, -1, 1)
+    path = write(tmp_path / "a.csv", "g_S,amplitude_V,pulse_width_s", 1e-3 * g, ramp, np.full(g.size, 2e-7))
+    card = calibrate("pulses", path, columns={"g": "g"}, device={"area": "700 um^2"}).card
+    cell = card.device
+    assert (cell.stem, cell.v_ref_up, cell.v_pulse_down, cell.t_ref, cell.area) == ("ferrosynapse", -3, 3, 2e-7, 7e-10)
+    assert float(cell.current(0.1) / 0.1) == pytest.approx(float(cell.conductance(cell.w_init)))
+    plain = calibrate("pulses", write(tmp_path / "b.csv", "g_S,amplitude_V", 1e-3 * g, ramp), columns={"g": "g"}).card
+    assert plain.device.stem == "synapse" and plain.device.up_0 == cell.up_0
+    mixed = write(tmp_path / "c.csv", "g_S,amplitude_V,pulse_width_s", 1e-3 * g, ramp, np.where(up, 1e-7, 2e-7))
+    with pytest.raises(ValueError, match="pulse widths in one train"):
+        calibrate("pulses", mixed, columns={"g": "g"})
+
+
 def test_levels(tmp_path: Path) -> None:
     law = LevelSpread(g_low=20e-6, spread_0=0.5e-6, spread_1=2e-6, spread_2=3e-6, spread_3=1e-6)
     level = np.tile(np.linspace(20e-6, 100e-6, 9), 400)
