@@ -1,6 +1,8 @@
 """The benchmarks: each runs, says its figures in the promised form, and keeps its goals."""
 
+import importlib.util
 import json
+import runpy
 import subprocess
 import sys
 from argparse import Namespace
@@ -13,13 +15,22 @@ from benchmarks.figures import at_least, at_most, figure, within
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared/data"
-TOPICS = [
-    pytest.param(name, marks=() if name == "devices" else pytest.mark.slow)  # over 10 s
-    for name in sorted(
-        [path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py") if "if __name__" in path.read_text()]
-        + [path.parent.name for path in (ROOT / "benchmarks").glob("*/__main__.py")]
-    )
-]
+TOPICS = sorted(
+    [path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py") if "if __name__" in path.read_text()]
+    + [path.parent.name for path in (ROOT / "benchmarks").glob("*/__main__.py")]
+)
+
+
+@pytest.mark.filterwarnings("ignore::ImportWarning")
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_benchmark_finds_what_it_measures(topic, monkeypatch, capsys):
+    """Its imports hold, and it says how it is called."""
+    if topic == "crossbar" and not importlib.util.find_spec("badcrossbar"):
+        pytest.skip("`pip install --no-deps badcrossbar pathvalidate` to compare with it")
+    monkeypatch.setattr(sys, "argv", [topic, "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module(f"benchmarks.{topic}", run_name="__main__")
+    assert end.value.code == 0 and "--quick" in capsys.readouterr().out
 
 
 def check(found):
@@ -32,6 +43,7 @@ def check(found):
         assert (one["met"] is None) == (one["goal"] == "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topic", TOPICS)
 def test_a_quick_run_keeps_its_goals(topic, tmp_path):
     if topic == "crossbar":

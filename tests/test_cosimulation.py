@@ -48,10 +48,13 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
-def both(request):
+@pytest.fixture(
+    scope="module",  # one layer by default runs in most of the other tests
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in ("felif", "lif") else name for name in CASES],
+)
+def both(request, spice):
     net, inputs = CASES[request.param](), stimulus(10)
-    return net, inputs, observe(net, inputs), cosimulate(net, inputs)
+    return net, inputs, observe(net, inputs), cosimulate(net, inputs, run=spice)
 
 
 def test_ngspice_agrees_with_torch(both):
@@ -76,9 +79,9 @@ def test_recordings_have_one_form(both):
     assert torchs.gain == ngspices.gain == net.readout.gain
 
 
-def test_driven_by_torchs_spikes(both):
+def test_driven_by_torchs_spikes(both, spice):
     net, inputs, torchs, _ = both
-    driven = cosimulate(net, inputs, driven=torchs)
+    driven = cosimulate(net, inputs, driven=torchs, run=spice)
     assert np.array_equal(torchs.spikes, driven.spikes) and rms(torchs, driven).max() < 20e-3
     assert np.abs(torchs.outputs - driven.outputs).max() < 1e-6
 
@@ -97,30 +100,30 @@ def test_energy_of_the_rows_is_v_squared_g_t(both):
     assert all(x > 0 for x in ngspices.energy.values()) and torchs.energy == {}
 
 
-def test_energy_of_a_membrane_is_half_c_v_squared():
+def test_energy_of_a_membrane_is_half_c_v_squared(spice):
     """One LIF without leak to speak of, charged by one frame and left alone."""
     net = network((1, 1, 1), LIF(c_m=1e-12, tau_m=10.0, v_th=5.0), 1e-9, levels=None)
     net.layers[0].crossbar.weight.data = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
-    run = cosimulate(net, torch.tensor([[1.0], [0.0]]))
+    run = cosimulate(net, torch.tensor([[1.0], [0.0]]), run=spice)
     assert run.voltages[-1, 0] == pytest.approx(2.0, rel=1e-3)
     assert run.energy["membranes"] == pytest.approx(0.5 * 1e-12 * 2.0**2, rel=1e-3)
 
 
-def test_a_frozen_membrane_takes_no_energy():
+def test_a_frozen_membrane_takes_no_energy(spice):
     """It fires in the middle of the frame at 1 V: half a picojoule, whatever the current does afterwards."""
     net = network((1, 1, 1), LIF(c_m=1e-12, tau_m=10.0, v_th=1.0), 1e-9, levels=None)
     net.layers[0].crossbar.weight.data = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
-    run = cosimulate(net, torch.tensor([[1.0], [1.0]]))
+    run = cosimulate(net, torch.tensor([[1.0], [1.0]]), run=spice)
     assert run.spikes[:, 0].tolist() == [True, False]
     assert run.energy["membranes"] == pytest.approx(0.5 * 1e-12, rel=0.01)
 
 
-def test_driving_replaces_the_decks_own_spikes():
+def test_driving_replaces_the_decks_own_spikes(spice):
     """With no spike replayed the neurons hear the inputs alone, as if they were not recurrent."""
     net, inputs = CASES["lif"](), stimulus(10)
     torchs = observe(net, inputs)
     silence = type(torchs)(**{**vars(torchs), "spikes": np.zeros_like(torchs.spikes)})
-    driven = cosimulate(net, inputs, driven=silence)
+    driven = cosimulate(net, inputs, driven=silence, run=spice)
     for layer in net.layers:
         layer.crossbar.weight.data[:, layer.inputs :] = 0
     alone = observe(net, inputs)
@@ -175,14 +178,14 @@ def test_out_of_time():
 
 
 @pytest.mark.parametrize("drive, sense, ends", [("left", "bottom", 20.0), ("right", "top", 0.0)])
-def test_wires_are_the_same_in_torch_in_the_ladder_and_by_parts(drive, sense, ends):
+def test_wires_are_the_same_in_torch_in_the_ladder_and_by_parts(drive, sense, ends, spice):
     net = Network((5, 4, 3), FeLIF(), VCM())
     inputs = (torch.rand(12, 5, generator=torch.Generator().manual_seed(1)) < 0.5).double()
     ideal = observe(net, inputs)
     wires = Wires(r_row=200.0, r_column=100.0, r_source=ends, r_sense=ends, drive=drive, sense=sense)
     net.nonideal = Nonideal(sigma=2e-6, wires=wires)
     deck, torchs = export(net), observe(net, inputs)
-    whole, parts = (cosimulate(net, inputs, deck=deck, whole=whole) for whole in (True, False))
+    whole, parts = (cosimulate(net, inputs, deck=deck, whole=whole, run=spice) for whole in (True, False))
     for one in (whole, parts):
         assert np.array_equal(one.spikes, torchs.spikes) and one.spikes.any()
         assert np.abs(one.outputs - torchs.outputs).max() < 1e-6

@@ -76,7 +76,7 @@ def test_each_neuron_has_arguments_of_its_own():
     assert all(" i_dsc=2e-11 " in line for line in written)
 
 
-def test_neurons_drawn_are_the_same_in_torch_and_in_ngspice():
+def test_neurons_drawn_are_the_same_in_torch_and_in_ngspice(spice):
     size = np.array([0.1, 2e-12, 1.0, 3e-11])
     card = Card(FeLIF(), scatter=(("v_th", "i_dsc", "eps_fe", "d_int"), np.outer(size, size) * (np.eye(4) + 1) / 2, 12))
     net = Network((6, 8, 4), card, CELL, unit=5e-9, seed=1, spread=True)
@@ -86,7 +86,7 @@ def test_neurons_drawn_are_the_same_in_torch_and_in_ngspice():
     for n, one in enumerate(net.layers[0].each()):
         assert all(written[n][name] == f"{value:.12g}" for name, value in one.values.items())
     inputs = (torch.rand((6, 6), generator=torch.Generator().manual_seed(5)) < 0.4).double()
-    torchs, ngspices = observe(net, inputs), cosimulate(net, inputs)
+    torchs, ngspices = observe(net, inputs), cosimulate(net, inputs, run=spice)
     assert np.array_equal(torchs.spikes, ngspices.spikes) and 5 < torchs.spikes.sum() < 40
     assert np.sqrt(((torchs.voltages - ngspices.voltages) ** 2).mean(0)).max() < 20e-3
     assert np.abs(torchs.outputs - ngspices.outputs).max() < 1e-6

@@ -52,9 +52,9 @@ def test_gains_and_biases_are_trained_by_every_rule(rule):
     assert net.encoder.gain.grad.abs().sum() > 0 and net.encoder.bias.grad.abs().sum() > 0
 
 
-def test_the_deck_is_driven_by_their_spikes():
+def test_the_deck_is_driven_by_their_spikes(spice):
     net, piece = network(), events()[:, 0]
-    torchs, ngspice = observe(net, piece), cosimulate(net, piece)
+    torchs, ngspice = observe(net, piece), cosimulate(net, piece, run=spice)
     assert torchs.spikes.any() and np.array_equal(torchs.spikes, ngspice.spikes)
     assert np.abs(torchs.outputs - ngspice.outputs).max() < 1e-6
 

@@ -127,6 +127,7 @@ def test_counted_outputs():
     assert len(found) == 1 and apart(found, judge) < 1e-10
 
 
+@pytest.mark.slow  # kernels are compiled anew
 def test_single_precision():
     net = network(ALIF, 5e-3)
     _, judge = gradients(net, lambda: EProp().gradient(net, *task()))

@@ -42,6 +42,7 @@ def test_sltt_limits_are_the_leak_and_the_memory_asked_for(tmp_path: Path, capsy
     assert all(0 <= x.min() <= x.max() <= 100 for (_, way), x in found.items() if way in ("BPTT", "SLTT"))
 
 
+@pytest.mark.slow
 def test_recurrent_window_leads_from_e_prop_to_bptt(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     module, out = example("recurrent_window"), tmp_path / "windows.png"
     module.WINDOWS = (1, 5, 100)

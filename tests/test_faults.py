@@ -62,7 +62,7 @@ def kill_one(before, chance, sooner):
     return bool(new)
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_workers_are_killed_at_random_moments(kills):
     before, chance, done, rounds = set(engines()), random.Random(kills), 0, 0
     with Processes(2) as two, ThreadPoolExecutor(1) as pool:

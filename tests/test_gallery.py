@@ -198,6 +198,7 @@ def test_values_reach_both_sides():
         assert curve.y[fires][-4:] == pytest.approx(1 / (10e-6 + wait[-4:]), rel=5e-3)
 
 
+@pytest.mark.slow
 def test_a_cell_that_hardly_switches_says_so():
     """With a barrier that no pulse of the bench passes in time, there are no points, and nothing breaks."""
     gallery = characterize(VCM(v_hop=1.5, temp_0=250.0, rth=1e6, rth_line=0.0))

@@ -14,16 +14,17 @@ from cosim.learning.tangent import tangents
 from cosim.neurons import ALIF, BRF, LIF, FeLIF, SEadLIF
 
 
-@pytest.mark.parametrize("memory", [None, 5e-3])
+@pytest.mark.parametrize("memory, segments", [(None, (1, 95)), (5e-3, (7, 40, 200))])
 @pytest.mark.parametrize("kind", UNITS)
-def test_it_is_eprop_whatever_the_segment(kind, memory):
+def test_it_is_eprop_whatever_the_segment(kind, memory, segments):
     net = network(kind, memory, LEARN.get(kind, ()))
     loss, judge = gradients(net, lambda: EProp().gradient(net, *task()))
-    for segment in (1, 7, 40, 95, 200):
+    for segment in segments:
         found_loss, found = gradients(net, lambda segment=segment: HYPR(segment).gradient(net, *task()))
         assert found_loss == pytest.approx(loss, rel=1e-12) and apart(found, judge) < 1e-10
 
 
+@pytest.mark.slow  # kernels are compiled anew
 @pytest.mark.parametrize("memory", [None, 5e-3])
 @pytest.mark.parametrize("kind", [LIF, ALIF, BRF, SEadLIF])
 def test_single_precision(kind, memory):
@@ -69,7 +70,7 @@ def test_without_recurrence_windows_change_nothing():
     assert apart(*found) == 0
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", recursions.KINDS)
 def test_the_kernel_walks_as_the_neurons_step(kind, dtype):
     net = network(kind, learn=LEARN.get(kind, ())).to(dtype)

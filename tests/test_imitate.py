@@ -45,6 +45,7 @@ def card(store: Path) -> Card:
 # ---- recovery
 
 
+@pytest.mark.slow
 def test_parameters_behind_a_netlist_are_found(card: Card) -> None:
     pull = {name: (card.values[name] - TRUTH.values[name]) / card.errors[name] for name in card.varied}
     assert len(pull) == 7 and max(map(abs, pull.values())) < 3, pull
@@ -52,6 +53,7 @@ def test_parameters_behind_a_netlist_are_found(card: Card) -> None:
     assert all(card.errors[name] < 5e-3 * abs(TRUTH.values[name]) for name in card.varied)
 
 
+@pytest.mark.slow
 def test_designed_stimuli_say_more_than_one_level_of_the_same_length(card: Card) -> None:
     level = Netlist.load("bench_felif").fill(params=hidden(TRUTH).holes["params"])
     level = level.drive("drive", np.array([0, 1e-4, 0.12]), np.array([0, 1e-9, 1e-9]))
@@ -63,14 +65,17 @@ def test_designed_stimuli_say_more_than_one_level_of_the_same_length(card: Card)
     assert np.prod(list(gain.values())) ** (1 / len(gain)) > 2 and gain["i_dsc"] > 5, gain
 
 
+@pytest.mark.slow
 def test_the_card_says_what_was_run_and_why(card: Card, store: Path) -> None:
     assert card.notes["stimuli"].count("silence") >= 2 and "i_dsc (" in card.notes["stimuli"]
     assert str(store) in card.notes["runs"] and card.notes["valid"].startswith("seen with i_in from -1.")
     assert card.statistics["runs"] == len(card.data) <= 6
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("truth", [LIF(tau_m=18e-3, v_th=1.06, v_rest=0.02), VCM(n_min=0.76e24, v_hop=1.37)])
+@pytest.mark.parametrize(
+    "truth",
+    [LIF(tau_m=18e-3, v_th=1.06, v_rest=0.02), pytest.param(VCM(n_min=0.76e24, v_hop=1.37), marks=pytest.mark.slow)],
+)
 def test_other_devices(truth: Device, tmp_path: Path) -> None:
     card = imitate(hidden(truth), type(truth)(), store=tmp_path)
     pull = {name: (card.values[name] - truth.values[name]) / card.errors[name] for name in card.varied}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cosim.cosimulation import Spice, cosimulate, remembered
+from cosim.cosimulation import cosimulate, remembered
 from cosim.crossbar import Nonideal, Wires
 from cosim.devices import VCM
 from cosim.learning import BPTT, Bruno, InSpice
@@ -17,13 +17,6 @@ from cosim.tasks import Piece, Task
 from cosim.training import Schedule, train
 
 HARD = FeLIF(v_th=1.2)
-
-
-@pytest.fixture(scope="module")
-def spice():
-    """One for all runs."""
-    with Spice() as runs:
-        yield runs
 
 
 def network(seed=0, **more):

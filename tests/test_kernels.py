@@ -73,7 +73,7 @@ def apart(one, other):
     return max(float((x - y).abs().max()) for x, y in ((a.v, b.v), (a.p, b.p), (top_a, top_b)))
 
 
-@pytest.mark.parametrize("lanes", [1, 7, 64, 65, 150])
+@pytest.mark.parametrize("lanes", [1, 7, 64, 65, 300])  # the last on threads
 def test_a_frame_is_the_torch_loop(lanes):
     neuron, shape = spread((1, lanes)), (1, lanes)
     fused, judge = (fine(neuron, shape, FRAME, 400, backend) for backend in ("numba", "torch"))
@@ -129,12 +129,6 @@ def test_what_went_in_is_not_changed():
     before = [x.clone() for x in given]
     fine(neuron, (1, 9), FRAME, 1000, "numba")(State(*given[:4]), given[4])
     assert all(torch.equal(x, y) for x, y in zip(given, before))
-
-
-def test_single_precision_goes_in_and_comes_out():
-    neuron = FeLIF().clocked()
-    after, top = fine(neuron, (1, 2), FRAME, 100)(neuron.rest((1, 2), torch.float32), torch.full((1, 2), 1e-9))
-    assert {x.dtype for x in (*after, top)} == {torch.float32}
 
 
 def test_nan_is_no_spike_and_stays_seen():

@@ -135,7 +135,14 @@ def test_bruno_of_a_silent_lif_is_bptt_at_any_substeps():
 
 
 @pytest.mark.parametrize(
-    "rule", [Bruno(), Bruno(coarse="euler"), Bruno(surrogate_at="fine"), Bruno(backend="torch")], ids=str
+    "rule",
+    [
+        Bruno(),
+        Bruno(coarse="euler"),
+        Bruno(surrogate_at="fine"),
+        pytest.param(Bruno(backend="torch"), marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_bruno_has_the_fine_values(rule):
     net = network((4, 5, 4, 3))

@@ -109,12 +109,6 @@ def test_what_went_in_is_not_changed():
     assert all(torch.equal(x, y) for x, y in zip(given, before))
 
 
-def test_single_precision_goes_in_and_comes_out():
-    neuron = LIF().clocked()
-    after, top = fine(neuron, (1, 2), FRAME, 100)(neuron.rest((1, 2), torch.float32), torch.full((1, 2), 1e-9))
-    assert {x.dtype for x in (*after, top)} == {torch.float32}
-
-
 def test_steps_cost_nothing():
     """The torch loop of a thousand steps takes a thousand times longer than that of one."""
     neuron, shape = spread(()), (64, 100)

@@ -248,14 +248,14 @@ def test_numbers_of_other_kinds_are_kept_as_plain_ones(kind, tmp_path):
     assert Network.load(tmp_path / "net.pt").nonideal == net.nonideal
 
 
-def test_cells_that_do_not_conduct_are_written_as_open_ones():
+def test_cells_that_do_not_conduct_are_written_as_open_ones(spice):
     net = network()
     cells = torch.stack(net.readout.conductances())
     cells[:, 0, 0] = 0.0
     net.readout.hold(cells)
     plus, minus = conductances(export(net))[1]
     assert plus[0, 0] == minus[0, 0] == 1e-15 and np.allclose(plus[1:], cells[0, 1:])
-    assert np.abs(cosimulate(net, noise()[:, 0]).outputs - observe(net, noise()[:, 0]).outputs).max() < 1e-6
+    assert np.abs(cosimulate(net, noise()[:, 0], run=spice).outputs - observe(net, noise()[:, 0]).outputs).max() < 1e-6
 
 
 def test_a_deck_is_held_against_torch_without_noise():

@@ -39,8 +39,8 @@ def whole(network: Network, stimulus: torch.Tensor) -> Recording:
 
 
 @pytest.fixture(scope="module")
-def parts(network: Network, stimulus: torch.Tensor) -> Recording:
-    return cosimulate(network, stimulus)
+def parts(network: Network, stimulus: torch.Tensor, spice: Spice) -> Recording:
+    return cosimulate(network, stimulus, run=spice)
 
 
 def apart(a: Recording, b: Recording) -> float:
@@ -58,43 +58,47 @@ def test_parts_are_the_whole(whole: Recording, parts: Recording) -> None:
     assert parts.energy == pytest.approx(whole.energy, rel=1e-3)
 
 
-def test_a_wrong_guess_costs_runs_and_nothing_else(network: Network, stimulus: torch.Tensor, parts: Recording) -> None:
+def test_a_wrong_guess_costs_runs_and_nothing_else(
+    network: Network, stimulus: torch.Tensor, parts: Recording, spice: Spice
+) -> None:
     """The guess is of another stimulus."""
-    with Spice() as spice:
-        found = cosimulate(network, stimulus, guess=observe(network, 1 - stimulus), run=spice)
-        assert spice.runs > 6 + 1
+    before = spice.runs
+    found = cosimulate(network, stimulus, guess=observe(network, 1 - stimulus), run=spice)
+    assert spice.runs > before + 6 + 1
     assert np.array_equal(found.spikes, parts.spikes) and np.array_equal(found.voltages, parts.voltages)
 
 
-def test_driven_parts_keep_the_guess(network: Network, stimulus: torch.Tensor) -> None:
+def test_driven_parts_keep_the_guess(network: Network, stimulus: torch.Tensor, spice: Spice) -> None:
     """With another run's spikes on the rows, parts and whole agree again, and differ from the free run."""
     other = observe(network, frames(12, 10, seed=5))
-    one, many = (cosimulate(network, stimulus, driven=other, whole=whole) for whole in (True, False))
+    one, many = (cosimulate(network, stimulus, driven=other, whole=whole, run=spice) for whole in (True, False))
     assert np.array_equal(one.spikes, many.spikes) and apart(one, many) < 10e-6
     assert np.abs(one.outputs - many.outputs).max() < 1e-6
 
 
-def test_two_layers_of_lif() -> None:
+def test_two_layers_of_lif(spice: Spice) -> None:
     network = Network([6, 4, 3, 2], LIF(c_m=2e-12), VCM(), levels=15, seed=2)
     stimulus = frames(8, 6, 0.6)
-    one, many = (cosimulate(network, stimulus, whole=whole) for whole in (True, False))
+    one, many = (cosimulate(network, stimulus, whole=whole, run=spice) for whole in (True, False))
     assert one.spikes[:, :4].any() and one.spikes[:, 4:].any()
     assert np.array_equal(one.spikes, many.spikes) and apart(one, many) < 10e-6
     assert np.abs(one.outputs - many.outputs).max() < 1e-6
 
 
-def test_the_deck_decides_and_not_the_network(network: Network, stimulus: torch.Tensor, parts: Recording) -> None:
+def test_the_deck_decides_and_not_the_network(
+    network: Network, stimulus: torch.Tensor, parts: Recording, spice: Spice
+) -> None:
     """A threshold changed in the text alone."""
     deck = Netlist(export(network).text.replace("v_th=2.5", "v_th=1.5"), name="lower")
-    found = cosimulate(network, stimulus, deck=deck)
+    found = cosimulate(network, stimulus, deck=deck, run=spice)
     assert found.spikes.sum() > parts.spikes.sum()
 
 
-def test_a_cell_of_the_text_decides(network: Network, stimulus: torch.Tensor, parts: Recording) -> None:
+def test_a_cell_of_the_text_decides(network: Network, stimulus: torch.Tensor, parts: Recording, spice: Spice) -> None:
     """A deck as exported gives to the bit what no deck gives; one with other cells in its first column does not."""
     text = export(network).text
     same, other = (
-        cosimulate(network, stimulus, deck=Netlist(x))
+        cosimulate(network, stimulus, deck=Netlist(x), run=spice)
         for x in (text, re.sub(r"^(Rp0_0_\d+ in\d+ p0_0) .*$", r"\1 5e3", text, flags=re.M))
     )
     assert np.array_equal(same.voltages, parts.voltages) and np.array_equal(same.outputs, parts.outputs)
@@ -102,14 +106,13 @@ def test_a_cell_of_the_text_decides(network: Network, stimulus: torch.Tensor, pa
     assert np.abs(other.voltages[:, 0] - parts.voltages[:, 0]).max() > 0.1
 
 
-def test_rows_that_are_driven_alike_share_a_source(network: Network) -> None:
+def test_rows_that_are_driven_alike_share_a_source(network: Network, spice: Spice) -> None:
     """Rows 1 and 4 fire together, the rest never; what each drives shows at the outputs a frame later."""
     parts, spikes = cut(skeleton(network), hidden(network)), np.zeros((3, 6))
     spikes[1, [1, 4]] = 1
     deck = parts.amplifiers(spikes, 1e-3)
     assert len(re.findall("^Vrows", deck.text, re.M)) == 2
-    with Spice() as spice:
-        (waves,) = spice([deck], 4e-3, 1e-3)
+    (waves,) = spice([deck], 4e-3, 1e-3)
     weight = network.readout.drawn(None).detach().numpy()
     for n, own in enumerate(weight):
         assert waves.at(f"v_out{n}", np.array([1.5e-3, 2.5e-3, 3.5e-3])) == pytest.approx(
@@ -125,18 +128,16 @@ def test_what_was_run_is_not_run_again() -> None:
     assert seen == [a, b, b]
 
 
-def test_relaxation_ends_when_inputs_and_outputs_agree(network: Network, stimulus: torch.Tensor) -> None:
+def test_relaxation_ends_when_inputs_and_outputs_agree(network: Network, stimulus: torch.Tensor, spice: Spice) -> None:
     deck = drive(export(network), stimulus, 0.2, 1e-3)
     cells = cut(deck)
     assert [len(layer) for layer in cells.layers] == [6] and cells.inputs == 10 and cells.v_read == 0.2
     weight = network.layers[0].crossbar.drawn(None).detach().numpy()
     assert cells.weights[0] * 0.2 == pytest.approx(weight, rel=1e-6, abs=1e-15)
-    with Spice() as spice:
-        spikes, waves, rounds = relax(
-            cells, stimulus.numpy(), np.zeros((12, 6)), 1e-3, lambda decks: spice(decks, 13e-3)
-        )
-    assert rounds[0] == 6 and len(rounds) > 1 and spice.runs == sum(rounds)
-    judged = cosimulate(network, stimulus)
+    before = spice.runs
+    spikes, waves, rounds = relax(cells, stimulus.numpy(), np.zeros((12, 6)), 1e-3, lambda decks: spice(decks, 13e-3))
+    assert rounds[0] == 6 and len(rounds) > 1 and spice.runs == before + sum(rounds)
+    judged = cosimulate(network, stimulus, run=spice)
     assert np.array_equal(spikes > 0, judged.spikes)
     at = (np.arange(12) + 0.5) * 1e-3
     given = np.stack([-w.at(f"i_synapse0_{n}", at) for n, w in enumerate(waves)], 1)
@@ -217,7 +218,7 @@ def test_a_neuron_without_its_parts_is_refused(network: Network, start: str, kin
 
 
 @pytest.mark.slow
-def test_event_transfer_is_one_circuit(network: Network) -> None:
+def test_event_transfer_is_one_circuit(network: Network, spice: Spice) -> None:
     """Judge: all neurons in one run, each row driven for a millisecond from the crossing on by a one-shot."""
     stimulus = frames(6, 10)
     deck = drive(export(network), stimulus, 0.2, 1e-3)
@@ -237,9 +238,8 @@ def test_event_transfer_is_one_circuit(network: Network) -> None:
             f"Brow{n} row{n} 0 v = 0.2*min(max(v(b{n}),0),1)", f"Rrow{n} row{n} 0 1e9",
         ]  # fmt: skip
     one = Netlist("\n".join(lines) + "\n", name="events")
-    with Spice() as spice:
-        (waves,) = spice([one], 6e-3)
-    found = cosimulate(network, stimulus, transfer="event")
+    (waves,) = spice([one], 6e-3)
+    found = cosimulate(network, stimulus, transfer="event", run=spice)
     theirs = [waves.crossings(f"v_spk{n}", 0.5) for n in range(many)]
     ours = [times[times < 6e-3 - 5e-5] for times in found.crossings]
     assert sum(map(len, ours)) > 3
@@ -247,9 +247,11 @@ def test_event_transfer_is_one_circuit(network: Network) -> None:
         assert len(b) >= len(a) and a == pytest.approx(b[: len(a)], abs=5e-5)
 
 
-def test_event_transfer_differs_from_frames(network: Network, stimulus: torch.Tensor, parts: Recording) -> None:
+def test_event_transfer_differs_from_frames(
+    network: Network, stimulus: torch.Tensor, parts: Recording, spice: Spice
+) -> None:
     """No frozen rest of a frame and no frame of rest: more spikes."""
-    found = cosimulate(network, stimulus, transfer="event")
+    found = cosimulate(network, stimulus, transfer="event", run=spice)
     assert sum(map(len, found.crossings)) > parts.spikes.sum()
     assert found.outputs.shape == parts.outputs.shape and "event" in found.origin
 
@@ -269,12 +271,12 @@ def test_currents_of_events_keep_their_charge() -> None:
 
 
 def test_event_transfer_that_never_settles_is_given_up(
-    network: Network, stimulus: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+    network: Network, stimulus: torch.Tensor, spice: Spice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One round is never enough to see that nothing changed any more."""
     monkeypatch.setattr(events, "MOST", 1)
     with pytest.raises(SimulationError, match="event transfer did not settle in 1 rounds of 6 neurons"):
-        cosimulate(network, stimulus[:4], transfer="event")
+        cosimulate(network, stimulus[:4], transfer="event", run=spice)
 
 
 def test_twin_of_twenty_settles() -> None:

@@ -261,6 +261,7 @@ def test_dask_sweeps(dask, tmp_path):
     assert again.table()["v_end"].tolist() == found.table()["v_end"].tolist()
 
 
+@pytest.mark.slow
 def test_dask_survives_the_death_of_a_worker(dask):
     pid = dask_pids(dask)[0]
     orphans = engines([pid])

@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+from test_kernels import FRAME, mapped
 
 from cosim.kernels import felif, vectormath
 from cosim.kernels.felifslope import sloped
@@ -11,21 +12,6 @@ from cosim.kernels.frames import fine
 from cosim.kernels.lifwalk import walk
 from cosim.neurons import LIF, FeLIF
 from cosim.surrogate import SHAPES
-
-FRAME = 1e-3
-
-
-def mapped(function, x):
-    """A vectormath function over an array, compiled as in a kernel."""
-
-    @numba.njit
-    def loop(x, y):
-        for k in range(x.size):
-            y[k] = function(x[k])
-
-    y = np.empty_like(x)
-    loop(x, y)
-    return y
 
 
 def test_polynomials_are_numpys_in_single_precision():
@@ -83,9 +69,12 @@ def test_the_first_spike_at_one_nanoampere():
     assert times[torch.float32] == pytest.approx(times[torch.float64], rel=1e-3)
 
 
-@pytest.mark.parametrize("kind, unit", [(FeLIF, 2e-9), (LIF, 2e-10)])
-def test_spike_frames_are_those_of_double_precision(kind, unit):
-    neuron, shape = kind().clocked(), (20, 100)
+@pytest.mark.parametrize(
+    "kind, unit, batch",
+    [(FeLIF, 2e-9, 2), pytest.param(FeLIF, 2e-9, 20, marks=pytest.mark.slow), (LIF, 2e-10, 20)],  # of 20, on threads
+)
+def test_spike_frames_are_those_of_double_precision(kind, unit, batch):
+    neuron, shape = kind().clocked(), (batch, 100)
     same = total = 0
     states = [neuron.rest(shape, dtype) for dtype in (torch.float32, torch.float64)]
     run, dice = fine(neuron, shape, FRAME, 1000), torch.Generator().manual_seed(0)

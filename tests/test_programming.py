@@ -80,10 +80,10 @@ def test_without_verify_cells_that_are_alike_end_where_the_one_in_the_middle_doe
 
 
 def test_ngspice_takes_the_same_pulses() -> None:
-    target = np.array([*LEVELS, LEVELS[3], LEVELS[6]])
+    target = LEVELS[:5]
     ours, theirs = (run(VCM(), target, seed=3) for run in (program, program_in_spice))
     same = (ours.sets == theirs.sets) & (ours.resets == theirs.resets)
-    assert same.sum() >= 9 and ours.pulses.mean() > 7
+    assert same.sum() >= 4 and ours.pulses.mean() > 7
     assert theirs.conductances[same] == pytest.approx(ours.conductances[same], abs=0.2e-6)
     assert theirs.n[same] == pytest.approx(ours.n[same], rel=2e-3)
     assert theirs.cell.radius[same].numpy() == pytest.approx(ours.cell.radius[same].numpy(), abs=0.01e-9)
@@ -327,32 +327,22 @@ def test_amplitudes_must_make_sense(fault: dict[str, float]) -> None:
         Train(**({"v_first": 1.0, "v_step": 0.1, "v_most": 2.0} | fault))
 
 
-@pytest.mark.parametrize("tolerance", [0.0, -1e-6, math.nan, math.inf])
-def test_a_window_must_be_open(tolerance: float) -> None:
-    with pytest.raises(ValueError, match="the tolerance must be above 0 S"):
-        Protocol(tolerance=tolerance)
-
-
-def test_there_must_be_pulses() -> None:
-    with pytest.raises(ValueError, match="programming needs a pulse or more"):
-        Protocol(most=0)
-
-
-def test_schedules_have_names() -> None:
-    with pytest.raises(ValueError, match="no schedule 'spiral'; choose one of ramp, constant, widening"):
-        Protocol(schedule="spiral")
-
-
-@pytest.mark.parametrize("fault", [{"v_read": 0.0}, {"v_read": -0.2}, {"t_read": math.nan}, {"t_edge": 0.0}])
-def test_reads_and_edges_must_be_positive(fault: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="v_read, t_read and t_edge must be above 0"):
-        Protocol(**fault)
-
-
-@pytest.mark.parametrize("fault", [{"r_compliance": -1.0}, {"i_compliance": 0.0}, {"r_compliance": math.nan}])
-def test_a_compliance_must_make_sense(fault: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="the compliance must be 0 Ohm or more"):
-        Protocol(**fault)
+@pytest.mark.parametrize(
+    "words, faults",
+    [
+        ("the tolerance must be above 0 S", [{"tolerance": x} for x in (0.0, -1e-6, math.nan, math.inf)]),
+        ("programming needs a pulse or more", [{"most": 0}]),
+        ("no schedule 'spiral'; choose one of ramp, constant, widening", [{"schedule": "spiral"}]),
+        ("v_read, t_read and t_edge must be above 0",
+         [{"v_read": 0.0}, {"v_read": -0.2}, {"t_read": math.nan}, {"t_edge": 0.0}]),
+        ("the compliance must be 0 Ohm or more",
+         [{"r_compliance": -1.0}, {"i_compliance": 0.0}, {"r_compliance": math.nan}]),
+    ],
+)  # fmt: skip
+def test_a_protocol_must_make_sense(words: str, faults: list[dict]) -> None:
+    for fault in faults:
+        with pytest.raises(ValueError, match=words):
+            Protocol(**fault)
 
 
 def test_overlap_compares_like_with_like() -> None:

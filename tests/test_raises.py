@@ -7,6 +7,7 @@ really comes is what that test checks. One expectation vouches for one exception
 
 import ast
 import builtins
+import functools
 import re
 from pathlib import Path
 
@@ -19,28 +20,25 @@ from cosim import errors
 
 ROOT = Path(__file__).resolve().parent.parent
 ENOUGH = 8  # letters that an expectation shares with the message, where it has as many
-HOLE = None
+HOLE = "\0"
 
 
+@functools.cache
 def sources(folder: str) -> list[tuple[str, ast.Module]]:
-    """Name and syntax tree of every file in a folder, each node knowing its parent."""
-    found = []
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            for child in ast.iter_child_nodes(node):
-                child.parent = node
-        found.append((path.relative_to(ROOT).as_posix(), tree))
-    return found
+    """Name and syntax tree of every file in a folder."""
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    return [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())) for path in paths]
 
 
-PACKAGE, TESTS = sources("cosim"), sources("tests")
-CONSTANTS = {
-    node.targets[0].id: node.value
-    for _, tree in PACKAGE
-    for node in tree.body
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-}
+@functools.cache
+def constants() -> dict[str, ast.AST]:
+    """What the package's modules give a name."""
+    return {
+        node.targets[0].id: node.value
+        for _, tree in sources("cosim")
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
 
 
 def error(node: ast.AST) -> type[Exception] | None:
@@ -52,27 +50,30 @@ def error(node: ast.AST) -> type[Exception] | None:
     return None
 
 
-def template(node: ast.AST | None) -> list:
+def template(node: ast.AST | None) -> str:
     """Letters of a message, with a hole wherever a value is filled in."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return list(node.value)
+        return node.value
     if isinstance(node, ast.JoinedStr):
-        return [letter for part in node.values for letter in template(part)]
+        return "".join(template(part) for part in node.values)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return template(node.left) + template(node.right)
-    return template(CONSTANTS[node.id]) if isinstance(node, ast.Name) and node.id in CONSTANTS else [HOLE]
+    return template(constants()[node.id]) if isinstance(node, ast.Name) and node.id in constants() else HOLE
 
 
-def shared(words: str, message: list) -> int:
+def shared(words: str, message: str) -> int:
     """Most letters of `message` that `words` meets when found in it as a whole; -1 where it cannot stand in it.
 
     Words begin with letters of the message or with its beginning: a hole further on would swallow any other message.
     """
-    best = {at: 0 for at, letter in enumerate(message) if at == 0 or letter is not HOLE}
+    heads = (words[:4], *(words[:k] + HOLE for k in (1, 2, 3)))  # one of them stands where words begin with letters
+    if message[:1] != HOLE and not any(head in message for head in heads):
+        return -1
+    best = {at: 0 for at, letter in enumerate(message) if at == 0 or letter != HOLE}
     for letter in words:
         reach = {}
         for at, count in best.items():
-            while at < len(message) and message[at] is HOLE:
+            while at < len(message) and message[at] == HOLE:
                 reach[at] = max(reach.get(at, 0), count)
                 at += 1
             if at < len(message) and message[at] == letter:
@@ -87,18 +88,18 @@ def literal(pattern: str) -> list[str]:
     return [re.sub(r"\\(.)", r"\1", part) for part in parts if part]
 
 
-def meets(words: list[str], message: list) -> bool:
+def meets(words: list[str], message: str) -> bool:
     """Whether all words stand in the message and share enough letters with it."""
     counts = [shared(part, message) for part in words]
-    size = sum(letter is not HOLE for letter in message)
+    size = len(message) - message.count(HOLE)
     return min(counts, default=-1) >= 0 and sum(counts) >= min(ENOUGH, size) > 0
 
 
-def exceptions() -> list[tuple[str, type[Exception], list]]:
+def exceptions() -> list[tuple[str, type[Exception], str]]:
     """Place, class and message of every exception built in the package."""
     return [
         (f"{name}:{node.lineno}: {ast.unparse(node)}", kind, template(node.args[0] if node.args else None))
-        for name, tree in PACKAGE
+        for name, tree in sources("cosim")
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and (kind := error(node.func))
     ]
@@ -107,28 +108,26 @@ def exceptions() -> list[tuple[str, type[Exception], list]]:
 def expectations() -> list[tuple[type[Exception], list[str]]]:
     """Class and words of every exception that some test expects."""
     found = []
-    for _, tree in TESTS:
-        for node in ast.walk(tree):
+    for scope in (node for _, tree in sources("tests") for node in tree.body):
+        for node in ast.walk(scope):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("pytest.raises", "raises"):
                 match = next((key.value for key in node.keywords if key.arg == "match"), None)
                 kind = error(node.args[0]) or Exception
-                found += [(kind, literal(text)) for text in strings(match)]
+                found += [(kind, literal(text)) for text in strings(match, scope)]
             elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In):
                 if re.search(r"\b(output|stdout|stderr|err|out)\b", ast.unparse(node.comparators[0])):
-                    found += [(Exception, [text]) for text in strings(node.left)]
+                    found += [(Exception, [text]) for text in strings(node.left, scope)]
     return found
 
 
-def strings(node: ast.AST | None) -> list[str]:
+def strings(node: ast.AST | None, scope: ast.AST) -> list[str]:
     """The texts an expression can have: written there, or, for a name, those of the test around it."""
     if node is None:
         return []
     here = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     if here or not any(isinstance(n, ast.Name) for n in ast.walk(node)):
         return here
-    while not isinstance(node, ast.FunctionDef | ast.Module):
-        node = node.parent
-    listed = [n for n in ast.walk(node) if isinstance(n, ast.Tuple | ast.List | ast.Dict | ast.Call)]
+    listed = [n for n in ast.walk(scope) if isinstance(n, ast.Tuple | ast.List | ast.Dict | ast.Call)]
     return [n.value for part in listed for n in ast.iter_child_nodes(part) if isinstance(getattr(n, "value", 0), str)]
 
 
@@ -147,7 +146,7 @@ def test_exceptions_are_built_where_they_are_seen() -> None:
     """A bare `raise ValueError` would have no message to look for."""
     bare = [
         f"{name}:{node.lineno}"
-        for name, tree in PACKAGE
+        for name, tree in sources("cosim")
         for node in ast.walk(tree)
         if isinstance(node, ast.Raise)
         and node.exc is not None

@@ -164,6 +164,16 @@ def test_a_network_of_them_learns_weights_and_parameters(kind, rule):
     assert rule.gradient(net, inputs, torch.ones(20, 3, 3), loss) < before
 
 
+def test_a_network_learns_alike_in_single_precision():
+    net, found = lively(ALIF, learn=("tau_m", "w_jump"), memory=20e-3), []
+    for dtype in (torch.float64, torch.float32):
+        net.to(dtype).zero_grad()
+        BPTT().gradient(net, stimulus().to(dtype), torch.ones(20, 3, 3, dtype=dtype), loss)
+        found.append([x.grad.double() for x in net.parameters()])
+        assert {x.grad.dtype for x in net.parameters()} == {dtype}
+    assert all((x - y).norm() < 1e-4 * x.norm() for x, y in zip(*found))
+
+
 def test_parameters_stay_within_their_bounds():
     net = network(SEadLIF(), learn=("tau_m", "w_a"))
     layer = net.layers[0]

@@ -152,8 +152,8 @@ def test_memory_does_not_know_of_time() -> None:
             rule.gradient(net, inputs, torch.eye(10)[:2][None], Timewise(frames))
         return top
 
-    assert held(SLTT(), 32) == held(SLTT(), 2) == held(SLTT(k=1), 32)
-    assert held(SLTT(), 32) < 0.1 * held(BPTT(1), 32)
+    assert held(SLTT(), 16) == held(SLTT(), 2) == held(SLTT(k=1), 16)
+    assert held(SLTT(), 16) < 0.1 * held(BPTT(1), 16)
 
 
 def test_k_frames_stand_for_all() -> None:
