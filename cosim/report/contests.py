@@ -15,13 +15,15 @@ ENERGIES = ("e_conduction", "e_charging", "e_switching")
 def draw_contest(rows: Sequence[dict[str, Any]], goal: float, path: str | Path) -> Path:
     """Accuracy over the pulse width, pulses to the goal, and where that is known the energy to it.
 
+    What nobody reached is not drawn.
+
     Args:
         rows: `Entry.facts` of each.
         goal: share named right that they went for.
         path: of the figure; its suffix chooses the kind.
     """
-    powered = any(row.get(ENERGIES[0]) is not None for row in rows)
-    figure, ((left, *others),) = sheet(1, 3 if powered else 2, height=3.6)
+    counted, powered = (any(row.get(key) is not None for row in rows) for key in ("pulses", ENERGIES[0]))
+    figure, ((left, *others),) = sheet(1, 1 + counted + powered, height=3.8)
     for color, way in zip(COLORS, dict.fromkeys(row["way"] for row in rows)):
         mine = sorted((row for row in rows if row["way"] == way), key=lambda row: row["width"])
         width = np.array([row["width"] for row in mine])
@@ -38,7 +40,7 @@ def draw_contest(rows: Sequence[dict[str, Any]], goal: float, path: str | Path) 
     for ax in (left, *others):
         ax.set(xlabel="pulse width [s]")
     if powered:
-        others[1].set(title="o all terms   x conduction alone")
-    left.legend()
+        others[-1].set_title("o all terms, x conduction", fontsize=9)
+    figure.legend(loc="outside upper center", ncols=len(COLORS))
     figure.savefig(path, dpi=140)
     return Path(path)
