@@ -23,7 +23,7 @@ from cosim.tasks import Chords
 LANES = 512, 32
 """Neurons times batch in the timing of the kernel."""
 RULES = {
-    "Checkpoint": Checkpoint(1000), "BRUNO": Bruno(1000), "ExactSubstep": ExactSubstep(1000), "Exact": Exact(),
+    "Checkpoint": Checkpoint(1000, segment=32), "BRUNO": Bruno(1000), "ExactSubstep": ExactSubstep(1000), "Exact": Exact(),
 }  # fmt: skip
 UNITS = {LIF: 0.3e-9}
 """Current [A] of a weight of one, where it is not `Network`'s own."""
@@ -102,7 +102,7 @@ def _once(rule: Rule, given: tuple) -> float:
 
 def kernel(quick: bool) -> Figures:
     """The fine pass alone, core time per neuron and microsecond."""
-    count, lanes = 20 if quick else 200, LANES[0] * LANES[1]
+    count, lanes = 100 if quick else 1000, LANES[0] * LANES[1]
     for kind in (torch.float32, torch.float64):
         single = kind == torch.float32
         runs = [_frame(backend, count, kind) for backend in ("numba", "torch")]

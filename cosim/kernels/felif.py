@@ -13,7 +13,7 @@ from numba import njit, prange
 from cosim.kernels.vectormath import LN2, exp2, log2, power, tanh, widened
 from cosim.neurons.felif import V_LIMIT, V_SIGN, FeLIF
 
-BLOCK = 256  # lanes whose state stays in the first-level cache while time runs; loops shorter than that wait
+BLOCK = 384  # lanes whose state stays in the first-level cache while time runs; loops shorter than that wait
 FEW = 256  # lanes for which threads cost more than they bring
 
 _ROWS = (
