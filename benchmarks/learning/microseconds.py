@@ -23,8 +23,11 @@ from cosim.tasks import Chords
 LANES = 512, 32
 """Neurons times batch in the timing of the kernel."""
 RULES = {
-    "Checkpoint": Checkpoint(1000, segment=32), "BRUNO": Bruno(1000), "ExactSubstep": ExactSubstep(1000), "Exact": Exact(),
-}  # fmt: skip
+    "Checkpoint": Checkpoint(1000, segment=32),
+    "BRUNO": Bruno(1000),
+    "ExactSubstep": ExactSubstep(1000),
+    "Exact": Exact(),
+}
 UNITS = {LIF: 0.3e-9}
 """Current [A] of a weight of one, where it is not `Network`'s own."""
 
