@@ -34,7 +34,6 @@ _HOMES = {
     "export": "cosim.deck",
     "fit": "cosim.calibration",
     "lockstep": "cosim.spice",
-    "observe": "cosim.recording",
     "param": "cosim.device",
     "simulate": "cosim.spice",
     "simulate_many": "cosim.spice",

@@ -13,6 +13,7 @@ import cosim
 from cosim.cosimulation import Spice
 from cosim.learning import Rule
 from cosim.neurons import FeLIF
+from cosim.recording import observe
 from cosim.tasks import Piece, batches, mean_bce
 from cosim.training import SKIP
 
@@ -35,7 +36,7 @@ def main(neurons: int = 12, many: int = 3, frames: int = 16, first: int = 400, l
     for name, loss in losses.items():
         share = (losses["circuit"] - loss) / (losses["circuit"] - losses["model"])
         print(f"{name:18} {loss:.3f} nats  {share:5.0%} of the mismatch won back")
-    apart = int((cosim.observe(judge, pieces[0].inputs).spikes != heard.spikes).sum())
+    apart = int((observe(judge, pieces[0].inputs).spikes != heard.spikes).sum())
     print(f"losses by torch with the circuit's value; ngspice: {apart} of {heard.spikes.sum()} spikes otherwise")
     return losses | {"apart": apart, "decks": spice.runs}
 

@@ -117,6 +117,7 @@ def test_refusals(pictures: Pictures, tmp_path: Path, capsys: pytest.CaptureFixt
     both = [str(tmp_path / "a.h5"), str(tmp_path / "b" / "a.h5")]
     for words, said in (
         (["--task", "letters"], "unknown task 'letters'"),
+        (["--hidden", "8;4"], "layers are whole numbers with commas between"),
         ([*both], "two cards are called a"),
         (["felif"], "card of a felif, not of a synapse"),
     ):

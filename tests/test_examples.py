@@ -18,6 +18,7 @@ def example(name: str):
     return module
 
 
+@pytest.mark.slow
 def test_closed_loop_ends_with_a_verdict(tmp_path: Path) -> None:
     report = example("closed_loop").main(neurons=6, epochs=1, frames=3, out=tmp_path / "loop.html")
     assert report.verdict == "PASS" and report.free.spikes[0] >= 1

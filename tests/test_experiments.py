@@ -23,6 +23,7 @@ def test_backward_step_errs_more_the_longer_it_is(tmp_path: Path, capsys: pytest
         assert np.isfinite(rows).all()
 
 
+@pytest.mark.slow
 def test_rate_in_time_says_what_it_learns_from(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "rates.png"
     found = example("rate_in_time").main(pieces=4, epochs=1, seeds=1, out=str(out))
@@ -32,6 +33,7 @@ def test_rate_in_time_says_what_it_learns_from(tmp_path: Path, capsys: pytest.Ca
     assert cosines.shape == (7, 1) and 0.5 < float(cosines.min()) < float(cosines.max()) < 1
 
 
+@pytest.mark.slow
 def test_sltt_limits_are_the_leak_and_the_memory_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "sltt.png"
     found = example("sltt_limits").main(neurons=24, limit=40, epochs=1, seeds=1, out=str(out))

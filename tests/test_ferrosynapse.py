@@ -157,7 +157,9 @@ def test_terms_are_switches_and_tallies_add() -> None:
         CELL.energy(a, terms=["charge"])
 
 
-@pytest.mark.parametrize("t", [2e-8, 1e-6, 1e-5])
+@pytest.mark.parametrize(
+    "t", [pytest.param(2e-8, marks=pytest.mark.slow), 1e-6, pytest.param(1e-5, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("begin, up", [(-0.9, np.arange(6) < 6), (0.9, np.arange(6) < 0), (0.2, np.arange(6) < 3)])
 def test_the_circuit_spends_what_python_says(t: float, begin: float, up: np.ndarray) -> None:
     """ngspice's integral of voltage times current at the driver within 2 %, each term alone and all; in fact 0.6 %."""

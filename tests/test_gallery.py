@@ -253,6 +253,7 @@ def test_axes_have_units(galleries):
     assert "rate [Hz]" in svg and "current [nA]" in svg and "first spike [ms]" in svg and "10^" not in svg
 
 
+@pytest.mark.slow
 def test_report_shows_the_devices(galleries, tmp_path):
     network = cosim.Network([2, 2, 2], FeLIF(), VCM(), seed=0)
     given = galleries["felif"], galleries["vcm"]

@@ -306,6 +306,7 @@ def test_another_number_of_units_than_layers():
 # Programmed --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_programmed_network_is_judged_and_exported_as_its_cells_are(tmp_path):
     levels = Levels.of(VCM(), 7, lowest=35e-6)
     net = Network((4, 6, 3), LIF(), levels, unit=1e-9)

@@ -102,7 +102,9 @@ def test_jacobians_in_single_precision():
     assert np.median(np.abs(ours - judge)[:, same] / size) < 1e-3
 
 
-@pytest.mark.parametrize("surrogate", list(SHAPES))
+@pytest.mark.parametrize(
+    "surrogate", ["triangle", *(pytest.param(x, marks=pytest.mark.slow) for x in SHAPES if x != "triangle")]
+)
 def test_a_whole_stimulus_in_single_precision(surrogate):
     neuron, dice = LIF(tau_m=5e-3, surrogate=surrogate).clocked(), torch.Generator().manual_seed(0)
     run, current = fine(neuron, (4, 9), FRAME, 1), 0.4e-9 * (1 + torch.randn(30, 4, 9, generator=dice))

@@ -129,6 +129,7 @@ def test_kernel_is_the_step(surrogate: str, dtype: torch.dtype, near: float) -> 
         assert torch.allclose(both[0][2], both[1][2], rtol=0, atol=near)
 
 
+@pytest.mark.slow
 def test_memory_does_not_know_of_time() -> None:
     net = Deep.vgg(SoftLIF())
 

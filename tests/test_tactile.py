@@ -298,7 +298,7 @@ def task(tmp_path: Path) -> Task:
     return braille(recordings(tmp_path / "two.npz", 100), 10, bins=20)
 
 
-@pytest.mark.parametrize("rule", [BPTT(1), Bruno(1)])
+@pytest.mark.parametrize("rule", [BPTT(1), pytest.param(Bruno(1), marks=pytest.mark.slow)])
 def test_two_letters_are_learnt(rule: object, task: Task) -> None:
     before = evaluate(network(), task.test, goal=task.goal, steps=1)
     history = train(network(), task, rule, Schedule(epochs=8, batch=16, rate=0.03, steps=1))

@@ -217,6 +217,7 @@ def test_pieces_that_cannot_be_shared_out(pieces: int) -> None:
         order(pieces=pieces)
 
 
+@pytest.mark.slow
 def test_labels_are_learnt() -> None:
     """Where the cue has barely faded; the loss goes through `train` and `evaluate` as any other."""
     task = cue(0, 80)

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -11,13 +13,28 @@ import cosim
 from cosim.cli.commands import Json, app
 from cosim.cli.terminal import Bars, keep, say
 
+
+class Show(NamedTuple):
+    """What suits a task.
+
+    Attributes:
+        read: the task, from where its data are.
+        hidden: layers between.
+        batch: pictures in an update.
+        goal: share named right that pulses are counted to.
+    """
+
+    read: Callable[[Path | None], "cosim.Task"]
+    hidden: str
+    batch: int
+    goal: float
+
+
 TASKS = {
-    "digits": lambda data: cosim.tasks.digits(flat=True),
-    "mnist": lambda data: cosim.tasks.mnist(data, flat=True),
-    "fashion": lambda data: cosim.tasks.fashion(data, flat=True),
+    "digits": Show(lambda data: cosim.tasks.digits(flat=True), "32", 10, 0.9),
+    "mnist": Show(lambda data: cosim.tasks.mnist(data, flat=True), "256,128", 64, 0.95),
+    "fashion": Show(lambda data: cosim.tasks.fashion(data, flat=True), "256,128", 64, 0.8),
 }
-HIDDEN = {"digits": "32", "mnist": "256,128", "fashion": "256,128"}
-GOAL = {"digits": 0.9, "mnist": 0.95, "fashion": 0.8}
 
 
 @app.command("contest")
@@ -28,7 +45,7 @@ def compete(
         "plain,shifted,mixed"),
     hidden: Annotated[str | None, typer.Option(help="Layers between, such as 256,28; as suits the task.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes through the training part.")] = 25,
-    batch: Annotated[int, typer.Option(help="Pictures in an update.")] = 64,
+    batch: Annotated[int | None, typer.Option(help="Pictures in an update; as suits the task.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each kind.")] = 1,
     goal: Annotated[float | None, typer.Option(help="Share named right that pulses are counted to.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder or file of the task's data.")] = None,
@@ -40,16 +57,16 @@ def compete(
     """Teach pictures to arrays of pulsed cells; the same command goes on where it was stopped."""
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}; there is {', '.join(TASKS)}")
-    cells, goal = choose_cells(cards or []), GOAL[task] if goal is None else goal
-    sizes = tuple(int(x) for x in (hidden or HIDDEN[task]).split(","))
-    recipe, rows = cosim.analog.Recipe(hidden=sizes, epochs=epochs, batch=batch), []
+    suited, cells = TASKS[task], choose_cells(cards or [])
+    goal, names = suited.goal if goal is None else goal, ways.split(",")
+    recipe = cosim.analog.Recipe(sizes(hidden or suited.hidden), epochs, batch or suited.batch)
+    rows: list[dict[str, Any]] = []
     with Bars() as bars:
-        shown = cosim.analog.Pictures.of(TASKS[task](data))
-        told, count = bars.job("contest"), len(cells) * len(ways.split(",")) * seeds
-        for entry in cosim.analog.contest(cells, shown, ways.split(","), recipe, range(seeds), out, workers):
+        shown, told = cosim.analog.Pictures.of(suited.read(data)), bars.job("contest")
+        for entry in cosim.analog.contest(cells, shown, names, recipe, range(seeds), out, workers):
             rows.append(entry.facts(cells[entry.cell], goal))
-            told(len(rows) / count)
-    keep(out / "table.csv", spreadsheet(rows))
+            keep(out / "table.csv", spreadsheet(rows))
+            told(len(rows) / (len(cells) * len(names) * seeds))
     cosim.report.draw_contest(rows, goal, out / "contest.png")
     say({"folder": str(out), "goal": goal, "entries": rows}, "\n".join([*map(line, rows), str(out)]), as_json)
     return 0
@@ -72,6 +89,17 @@ def choose_cells(cards: list[str]) -> dict[str, "cosim.devices.Synapse"]:
             raise ValueError(f"two cards are called {name}; rename one, their trainings are kept by that name")
         found[name] = device
     return found
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Layers such as 256,28.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
+        raise ValueError(f"--hidden {text}: layers are whole numbers with commas between, such as 256,28")
+    return tuple(map(int, text.split(",")))
 
 
 def spreadsheet(rows: list[dict[str, Any]]) -> str:
