@@ -15,7 +15,6 @@ from cosim.learning import Rule
 from cosim.neurons import FeLIF
 from cosim.recording import observe
 from cosim.tasks import Piece, batches, mean_bce
-from cosim.training import SKIP
 
 REAL = FeLIF(p_sat=1.2 * FeLIF().p_sat)
 
@@ -51,7 +50,7 @@ def learn(net: cosim.Network, pieces: list[Piece], rule: Rule, updates: int, rat
     optimizer = torch.optim.Adamax(net.parameters(), lr=rate, betas=(0.9, 0.995))
     (part,) = batches(pieces, len(pieces))
     for _ in range(updates):
-        rule.gradient(net, part.inputs, part.targets, lambda y, t: mean_bce(y, t, SKIP))
+        rule.gradient(net, part.inputs, part.targets, mean_bce)
         optimizer.step()
     return net
 
