@@ -106,7 +106,8 @@ def _summary(found: Calibration) -> list[str]:
         lines.append(str(found.ranking).splitlines()[-1])
     lines += [f"{name} could not be fitted: {why}" for name, why in found.failures.items()]
     lines += [card.notes["doubts"]] if "doubts" in card.notes else []
-    return [_sentence(line) for line in (*lines, *card.device.remarks())]
+    lines += [line for line in card.device.remarks() if not any(line in said for said in lines)]
+    return [_sentence(line) for line in lines]
 
 
 def _tiles(card: Card) -> list[tuple[str, str]]:
