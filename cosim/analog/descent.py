@@ -65,11 +65,7 @@ class PulsedSGD:
     @property
     def tally(self) -> Tally:
         """What all pulses did on all tiles up to now."""
-        whole = Tally()
-        for learner in self.learners:
-            for tile in learner.tiles:
-                whole = whole.plus(tile.tally)
-        return whole
+        return Tally.total(tile.tally for learner in self.learners for tile in learner.tiles)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -66,11 +66,7 @@ class Perceptron:
     @property
     def tally(self) -> Tally:
         """What all pulses did on all tiles up to now."""
-        whole = Tally()
-        for learner in self.learners:
-            for tile in learner.tiles:
-                whole = whole.plus(tile.tally)
-        return whole
+        return Tally.total(tile.tally for learner in self.learners for tile in learner.tiles)
 
     def forward(self, x: np.ndarray) -> list[np.ndarray]:
         """What enters each layer, and the log-probabilities, each (batch, units) float32; x (batch, input)."""

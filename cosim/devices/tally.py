@@ -1,5 +1,7 @@
 """What pulses did to an array: how many, at which weights, and how far they moved them."""
 
+from collections.abc import Iterable
+from functools import reduce
 from typing import NamedTuple, Self
 
 
@@ -30,6 +32,11 @@ class Tally(NamedTuple):
     def plus(self, other: Self) -> Self:
         """Both together."""
         return type(self)(*(a + b for a, b in zip(self, other)))
+
+    @classmethod
+    def total(cls, tallies: Iterable[Self]) -> Self:
+        """All of them together."""
+        return reduce(cls.plus, tallies, cls())
 
     def since(self, other: Self) -> Self:
         """What came after an earlier tally of the same array."""
