@@ -2,7 +2,7 @@
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: help demo test test-all lint clean
+.PHONY: help demo docs figures test test-all lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -15,6 +15,14 @@ test: $(READY) ## the tests
 
 test-all: $(READY) ## the tests, the slow ones too
 	.venv/bin/python -m pytest
+
+docs: $(READY) ## the documentation: runs/docs/index.html
+	NO_MKDOCS_2_WARNING=1 COSIM_DOCS_FIGURES=strict .venv/bin/python -m mkdocs build --strict
+
+figures: $(READY) ## the examples' figures in the documentation, drawn anew: half an hour
+	for one in examples/*.py; do PYTHONPATH=examples .venv/bin/python -c \
+	    "import importlib as i, sys; i.import_module(sys.argv[1]).main(out=f'docs/gallery/{sys.argv[1]}.png')" \
+	    $$(basename $$one .py) || exit 1; done
 
 lint: $(READY) ## style and format
 	.venv/bin/ruff check .

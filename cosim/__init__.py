@@ -19,7 +19,6 @@ _HOMES = {
     "CosimError": "cosim.errors",
     "Deep": "cosim.deep",
     "Device": "cosim.device",
-    "History": "cosim.training",
     "InSpice": "cosim.learning",
     "Netlist": "cosim.netlist",
     "Network": "cosim.network",
@@ -42,7 +41,7 @@ _HOMES = {
     "train": "cosim.training",
     "validate": "cosim.report",
 }
-_ROOMS = ("analog", "devices", "errors", "learning", "neurons", "report", "sweeping", "tasks")
+_ROOMS = ("analog", "devices", "exchange", "instruments", "learning", "neurons", "report", "sweeping", "tasks")
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])
 

@@ -172,6 +172,8 @@ def doubts(waves: Waves) -> list[str]:
     if not 1e-9 <= span <= 1e6:
         found.append(f"time spans {span:.3g} s, outside 1 ns to 1e6 s: is its unit right?")
     for name, x in waves.signals.items():
+        if "." in name:
+            continue  # inside a subcircuit of a simulation a node stands for anything
         size, unit = float(np.ptp(x)), UNITS[name[0]]
         if name == "w_use":
             found += [f"only {waves.used().sum()} of {x.size} samples are used"] * bool(

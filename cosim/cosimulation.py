@@ -81,8 +81,8 @@ def cosimulate(
     stop, given = (len(inputs) + 1) * t_frame, dict(options=options or {}, timeout=timeout, progress=progress)
     if whole:
         deck = _replayed(network, deck, driven, v_read) if driven is not None else deck
-        waves = simulate(deck, stop=stop, step=STEP, save=_signals(network), **given)
-        return _recorded(network, deck, waves, len(inputs), begin)
+        waves = simulate(deck, stop=stop, step=STEP, save=signals(network), **given)
+        return as_recording(network, deck, waves, len(inputs), begin)
     first, parts = driven or guess or observe(network, inputs), cut(deck, hidden(network) if own else ())
     if [one.name for one in parts.neurons] != neuron_names(network):
         sizes = ", ".join(str(len(layer)) for layer in parts.layers)
@@ -154,7 +154,8 @@ def remembered(run: Runs) -> Runs:
     return recall
 
 
-def _signals(network: Network) -> list[str]:
+def signals(network: Network) -> list[str]:
+    """Names of all that `as_recording` looks at."""
     names = neuron_names(network)
     own = [f"v_{kind}{name}" for kind in ("m", "s", "spk", "row") for name in names]
     return [
@@ -265,24 +266,39 @@ def _crossings(network, waves, spikes) -> tuple[np.ndarray, ...]:
     return tuple(found)
 
 
-def _recorded(network: Network, deck: Netlist, waves: Waves, frames: int, begin: float) -> Recording:
+def as_recording(network: Network, deck: Netlist, waves: Waves, frames: int, begin: float) -> Recording:
+    """A network's waves as a recording; what was not looked at is nan, but for spikes and outputs.
+
+    Args:
+        network: says which signal is what.
+        deck: whose conductances count for the energy.
+        waves: of one run, whole.
+        frames: of the stimulus.
+        begin: when the work began, by `time.perf_counter` [s].
+    """
     t_frame, names = network.t_frame, neuron_names(network)
     middle = (np.arange(frames) + 1.5) * t_frame
     look = looks_at(frames, t_frame) - 1e-9  # before the edge that resets whoever fired
+    full = all(name in waves for name in signals(network))  # only ngspice sees all
     spikes = np.stack([waves.at(f"v_spk{name}", middle) > 0.5 for name in names], 1)
     return Recording(
         origin=waves.origin,
         time=look,
-        voltages=np.stack([waves.at(f"v_m{name}", look) for name in names], 1),
-        polarizations=_saturations(network) * np.stack([waves.at(f"v_s{name}", look) for name in names], 1),
+        voltages=np.stack([_seen(waves, f"v_m{name}", look) for name in names], 1),
+        polarizations=_saturations(network) * np.stack([_seen(waves, f"v_s{name}", look) for name in names], 1),
         spikes=spikes,
         outputs=np.stack([waves.at(f"v_out{n}", middle) for n in range(network.sizes[-1])], 1),
         t_frame=t_frame,
         gain=network.readout.gain,
-        energy=_energy(network, deck, waves),
+        energy=_energy(network, deck, waves) if full else {},
         seconds=time.perf_counter() - begin,
-        crossings=_crossings(network, waves, spikes),
+        crossings=_crossings(network, waves, spikes) if full else (),
     )
+
+
+def _seen(waves: Waves, name: str, time: np.ndarray) -> np.ndarray:
+    """A signal at these times; nan where it was not looked at."""
+    return waves.at(name, time) if name in waves else np.full(time.size, np.nan)
 
 
 def _energy(network: Network, deck: Netlist, waves: Waves) -> dict[str, float]:

@@ -31,6 +31,14 @@ class CardError(CosimError):
     """A card file that is missing, damaged, foreign or of another schema."""
 
 
+class InstrumentError(CosimError):
+    """An instrument that cannot do what is asked, or did not; with its own words, one line each, in order."""
+
+    def __init__(self, message: str, words: tuple[str, ...] = ()):
+        self.words = tuple(words)
+        super().__init__("\n".join([message, *(f"  instrument: {line}" for line in self.words[-12:])]))
+
+
 class ExportError(CosimError):
     """A network that has no circuit: an unsupported layer or a weight out of range."""
 

@@ -24,6 +24,9 @@ MISSING = {"", "nan", "na", "n/a", "null", "none", "-", "--", "---", "#n/a", "?"
 STYLES = [(mark, sign) for sign in ".," for mark in ("\t", ";", ",", "") if mark != sign]
 """Delimiters ("" for blanks) and decimal signs, the more likely first."""
 
+SMALL, RATIO = 1 << 26, 300
+"""A file that unpacks to more bytes than this, and to more than so many times its own, is a bomb, not a table."""
+
 _SAMPLE, _TAIL, _COMMENTS = 1 << 20, 40, ("#", "%", "!", "//")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf(?:inity)?", re.I)
 
@@ -151,6 +154,7 @@ def encoded(path: Path) -> str:
         ValueError: for a file that is damaged or no text.
     """
     utf8, encoding, beginning = codecs.getincrementaldecoder("utf-8")(), "utf-8-sig", True
+    most, unpacked = max(SMALL, RATIO * path.stat().st_size), 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while chunk := file.read(_SAMPLE):
@@ -162,6 +166,9 @@ def encoded(path: Path) -> str:
                     hint = "; a workbook or archive is first saved as csv" * (beginning and chunk[:2] == b"PK")
                     raise ValueError(f"{path}: is no text but binary (byte {found[0].hex()}){hint}")
                 beginning, encoding = False, _still(utf8, chunk, encoding)
+                unpacked += len(chunk)
+                if unpacked > most:
+                    raise ValueError(f"{path}: unpacks to more than {most >> 20} MiB; unpack it yourself to read it")
     except (EOFError, zlib.error, OSError) as error:
         raise ValueError(f"{path}: cannot be unpacked, {error}") from error
     return encoding

@@ -1,8 +1,8 @@
 """Waveforms: one time axis and named signals, from ngspice, from torch or from an instrument.
 
 Names follow one rule: `v_` is in volts, `i_` in amperes, `p_` in C/m2, `w_` a pure number. ngspice's
-node `m` becomes `v_m`, the current through its source `Vin` becomes `i_in`. `w_use` marks by 0 the samples that
-must not be compared with a model; it stays with the waves whatever is done to them.
+node `m` becomes `v_m`, the current through its source `Vin` becomes `i_in`: see `cosim.vectors`. `w_use` marks by 0
+the samples that must not be compared with a model; it stays with the waves whatever is done to them.
 """
 
 import hashlib
@@ -16,8 +16,10 @@ from typing import Self
 import numpy as np
 
 from cosim.device import guess
+from cosim.rawfile import Plot, Vector, choose_plot, read_values, write_plot
 from cosim.table import Table, read_table
 from cosim.units import same
+from cosim.vectors import KINDS, known, vector
 
 UNITS = {"v": "V", "i": "A", "p": "C/m^2", "g": "S", "w": "1", "e": "J"}
 """Unit of a signal by the first letter of its name."""
@@ -157,25 +159,88 @@ class Waves:
             KeyError: for a column that is not there.
         """
         table = read_table(path, units)
-        if missing not in ("error", "drop"):
-            raise ValueError(f'missing must be "error" or "drop", got {missing!r}')
         wanted = {name: table.named(column) for name, column in (columns or {}).items()}
         clock = wanted.pop("time", "") or _clock(table, step, list(wanted.values()))
         wanted = wanted or {name: name for name in table.units if re.match("[vipgwe]_", name)}
-        log = list(table.remarks)
-        if not wanted:
-            raise ValueError(
-                f"{table.origin}: no column is named like a signal (v_, i_, ...); it has {table.account()}; "
-                'say which is which by columns={"v_m": "...", "i_m": "..."}'
-            )
-        for name, column in (wanted | ({"time": clock} if clock else {})).items():
-            _fits(table, name, column)
-        time = step * np.arange(len(table), dtype=float) if clock is None else table.columns[clock]
-        log += [f"no times in the file: samples {step} s apart"] * (clock is None)
-        signals = {name: table.columns[column] for name, column in wanted.items()}
-        rows = _present(table, {"time": time} | signals, missing, log)
-        time, signals = _forward(table, time, signals, rows, log)
-        return cls(time, signals, table.origin, log)
+        return _taken(table, wanted, clock, step, missing)
+
+    def write_raw(self, path: str | Path, binary: bool = True) -> None:
+        """Write a raw file that ngspice loads, every number exactly: v_m as v(m), i_in as vin#branch.
+
+        Args:
+            path: of the file.
+            binary: numbers in binary or as text.
+
+        Raises:
+            ValueError: for a signal's name that a raw file cannot hold.
+        """
+        vectors = [Vector(vector(name), KINDS.get(name[0], "notype")) for name in self.signals]
+        values = np.column_stack([self.time, *self.signals.values()])
+        write_plot(path, [Vector("time", "time"), *vectors], values, title=self.origin, binary=binary)
+
+    @classmethod
+    def read_raw(
+        cls,
+        path: str | Path,
+        plot: int | str | None = None,
+        columns: Mapping[str, str] | None = None,
+        *,
+        missing: str = "error",
+    ) -> Self:
+        """Read a transient analysis from a raw file of ngspice or LTspice, binary or text.
+
+        Args:
+            path: the file.
+            plot: which, where it holds several: its number from 0, or part of its name. Without it, the only one.
+            columns: signal to vector, as `{"v_cap": "v(n1)"}`. Without it all voltages, currents and conductances,
+                named as elsewhere: v(m) is v_m, i(vin) or vin#branch is i_in; and signals that `write_raw` wrote.
+            missing: "error" refuses points with a missing number, "drop" leaves them out.
+
+        Raises:
+            FileNotFoundError: where there is no such file.
+            ValueError: for a file that is no raw file, is cut short or is no transient analysis; for a choice that is
+                not one plot; and as `read_csv` for what is in it.
+            KeyError: for a vector that is not there.
+        """
+        return _taken(*_plotted(Path(path), choose_plot(path, plot), columns), "time", None, missing)
+
+
+def _taken(table: Table, wanted: Mapping[str, str], clock: str | None, step: float | None, missing: str) -> Waves:
+    """Waves of the columns that were asked for; what had to be repaired goes to their log."""
+    if missing not in ("error", "drop"):
+        raise ValueError(f'missing must be "error" or "drop", got {missing!r}')
+    log = list(table.remarks)
+    if not wanted:
+        raise ValueError(
+            f"{table.origin}: no column is named like a signal (v_, i_, ...); it has {table.account()}; "
+            'say which is which by columns={"v_m": "...", "i_m": "..."}'
+        )
+    for name, column in (dict(wanted) | ({"time": clock} if clock else {})).items():
+        _fits(table, name, column)
+    time = step * np.arange(len(table), dtype=float) if clock is None else table.columns[clock]
+    log += [f"no times in the file: samples {step} s apart"] * (clock is None)
+    signals = {name: table.columns[column] for name, column in wanted.items()}
+    rows = _present(table, {"time": time} | signals, missing, log)
+    time, signals = _forward(table, time, signals, rows, log)
+    return Waves(time, signals, table.origin, log)
+
+
+def _plotted(path: Path, plot: Plot, columns: Mapping[str, str] | None) -> tuple[Table, dict[str, str]]:
+    """A plot as a table whose columns have the names of signals, and which of them are meant."""
+    signals = [known(v.name, v.kind) for v in plot.vectors[1:]]
+    names = ["time"] + [name or v.name.lower() for name, v in zip(signals, plot.vectors[1:])]
+    if twins := [name for k, name in enumerate(names) if name in names[:k]]:
+        raise ValueError(f"{path}: two vectors of {plot.name!r} would be named {twins[0]!r}; rename one in the netlist")
+    units = {"time": "s"} | {name: UNITS[name[0]] if ours else "" for name, ours in zip(names[1:], signals)}
+    log = [f"its header says that saving began at {plot.offset:g} s"] * (plot.offset != 0)
+    if left := [name for name, ours in zip(names[1:], signals) if not (ours or columns)]:
+        log.append(f"left out, of another kind than voltage and current: {', '.join(left)}")
+    with path.open("rb") as file:
+        mark = hashlib.file_digest(file, "sha256").hexdigest()
+    headings = dict(zip(names, [v.name for v in plot.vectors]))
+    table = Table(dict(zip(names, read_values(path, plot).T)), units, headings, path.name, mark, tuple(log))
+    wanted = columns or {name: name for name in signals if name}
+    return table, {name: table.named(column) for name, column in wanted.items()}
 
 
 def _clock(table: Table, step: float | None, others: list[str]) -> str | None:

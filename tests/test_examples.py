@@ -10,6 +10,11 @@ import cosim
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
+def drawn(path: Path) -> bool:
+    """Whether there is a figure."""
+    return path.stat().st_size > 1e4
+
+
 def example(name: str):
     """An example as a module."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
@@ -20,23 +25,23 @@ def example(name: str):
 
 @pytest.mark.slow
 def test_closed_loop_ends_with_a_verdict(tmp_path: Path) -> None:
-    report = example("closed_loop").main(neurons=6, epochs=1, frames=3, out=tmp_path / "loop.html")
+    report = example("closed_loop").main(neurons=6, epochs=1, frames=3, out=str(tmp_path / "loop.png"))
     assert report.verdict == "PASS" and report.free.spikes[0] >= 1
-    assert (tmp_path / "loop.html").read_text().count(report.verdict) >= 1
+    assert (tmp_path / "loop.html").read_text().count(report.verdict) >= 1 and drawn(tmp_path / "loop.png")
 
 
 def test_calibrate_finds_what_was_put_in(tmp_path: Path) -> None:
-    card = example("calibrate").main(tmp_path / "found.h5")
+    card = example("calibrate").main(str(tmp_path / "found.png"))
     for name, true in {"p_sat": 0.231, "v_th": 2.4}.items():
         assert abs(card.values[name] - true) < 4 * card.errors[name]
-    assert cosim.Card.load(tmp_path / "found.h5").values == card.values
+    assert cosim.Card.load(tmp_path / "found.h5").values == card.values and drawn(tmp_path / "found.png")
 
 
-def test_mismatch_counts_what_was_lost_and_won_back(capsys: pytest.CaptureFixture) -> None:
-    found = example("mismatch").main(neurons=4, many=1, frames=8, first=30, later=2)
+def test_mismatch_counts_what_was_lost_and_won_back(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    found = example("mismatch").main(neurons=4, many=1, frames=8, first=30, later=2, out=str(tmp_path / "bars.png"))
     assert 0 < found["model"] != found["circuit"] and found["apart"] == 0
     assert found["decks"] == 3 * (4 + 1)  # two updates and the check; nobody's rows are anybody's spikes
-    assert capsys.readouterr().out.count("won back") == 4
+    assert capsys.readouterr().out.count("won back") == 4 and drawn(tmp_path / "bars.png")
 
 
 @pytest.mark.slow
@@ -55,6 +60,6 @@ def test_variability_judges_chips_with_and_without(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short_and_tested(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 60
-    names = ("examples", "experiments", "pulsed_examples")
+    names = ("examples", "experiments", "pulsed_examples", "hardware_example")
     tests = (Path(__file__).with_name(f"test_{name}.py").read_text() for name in names)
     assert any(f'"{path.stem}"' in text for text in tests)

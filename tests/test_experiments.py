@@ -4,12 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_examples import example
-
-
-def drawn(path: Path) -> bool:
-    """Whether there is a figure."""
-    return path.stat().st_size > 1e4
+from test_examples import drawn, example
 
 
 def test_backward_step_errs_more_the_longer_it_is(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from chromium import Page
 from test_cli import cli, refuse  # noqa: F401
-from test_report import Page
 
 import cosim
 from cosim.devices import VCM, FeCap, FeFilm
@@ -230,7 +230,7 @@ def test_page_is_whole_and_fetches_nothing(galleries, kind, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     parsed = Page(page)
-    assert parsed.open == [] and parsed.fetched == [] and "script" not in parsed.seen
+    assert parsed.open == [] and parsed.fetched == [] and parsed.scripts == [{}]
     assert not re.search(r"@import|url\((?!#)", page) and len(page) < 5e5
     assert page.count("<svg") == len(gallery.characteristics)
     assert all(x.caption in page.replace("&#39;", "'") for x in gallery.characteristics)

@@ -31,7 +31,9 @@ DOORS = {
     "typer": {"cli"},
     "rich": {"cli"},
     "h5py": {"card", "tasks"},
-    "xarray": {"sweeping"},
+    "xarray": {"sweeping", "exchange"},
+    "nir": {"exchange"},
+    "pyvisa": {"instruments"},
     "pint": {"units"},
 }
 IMPORTERS = {"cosim/__init__.py"}  # the lazy public face

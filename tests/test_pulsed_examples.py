@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_examples import example
-from test_experiments import drawn
+from test_examples import drawn, example
 from test_synapse import DATA, measured
 
 from cosim.analog import Mixed, Perceptron, Tile

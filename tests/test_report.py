@@ -3,12 +3,12 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from chromium import Page
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
@@ -21,8 +21,6 @@ from cosim.report.verdict import Criterion, criteria
 from cosim.tasks import Piece
 from cosim.training import Epoch, History, Score
 from cosim.waves import Waves
-
-VOID = set("area base br col embed hr img input link meta source track wbr".split())
 
 
 def recording(spikes, voltages=None, outputs=None) -> Recording:
@@ -174,7 +172,7 @@ def small():
 
 
 @pytest.fixture(scope="module")
-def report(small):
+def report(small, spice):
     network, deck, piece = small
     time = np.linspace(0, 6, 400)
     volts = np.sin(time)
@@ -184,7 +182,7 @@ def report(small):
     epochs = tuple(Epoch(k, 0.2 / k, 0.21 / k, 10.0 / k, 0.1, 1.0) for k in (1, 2, 3))
     wide = History(epochs, Score(0.18, 9.7, 0.1), 3, "Bruno()", "by lot", (54, 150, 54))
     return validate(network, deck, [piece, piece], cards=[card, cosim.Card(cosim.devices.VCM())], benches=benches,
-                    histories={"150 neurons": wide}, provenance={"seed": "3"})  # fmt: skip
+                    histories={"150 neurons": wide}, provenance={"seed": "3"}, run=spice)  # fmt: skip
 
 
 def test_torch_and_ngspice_agree(report):
@@ -277,31 +275,6 @@ def test_facts_are_json(report):
     assert replace(report, comparisons={"ngspice": silent}).as_dict()["energy_J"]["per spike"] is None
 
 
-class Page(HTMLParser):
-    """Open elements, and everything that a browser would fetch."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open, self.fetched, self.ids, self.seen = [], [], [], set()
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        self.seen.add(tag)
-        self.open += [tag] * (tag not in VOID)
-        self.ids += [attrs["id"]] if tag in ("h2", "svg") and "id" in attrs else []
-        links = [attrs[k] for k in ("src", "href", "xlink:href", "srcset", "data") if attrs.get(k)]
-        self.fetched += [link for link in links if not link.startswith(("#", "data:"))]
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.handle_endtag(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 @pytest.fixture(scope="module")
 def page(report, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
@@ -312,7 +285,7 @@ def page(report, tmp_path_factory):
 
 def test_page_is_whole_and_fetches_nothing(page):
     parsed = Page(page)
-    assert parsed.open == [] and parsed.fetched == [] and "script" not in parsed.seen
+    assert parsed.open == [] and parsed.fetched == [] and parsed.scripts == [{}]
     assert not re.search(r"@import|url\((?!#)", page) and len(page) < 3e6
     assert parsed.ids == ["benches", "cards", "training", "deck", "free", "driven", "energy", "origin"]
 
@@ -331,7 +304,8 @@ def test_page_folds_neurons_and_outputs(page, report):
     found = [report.free, report.comparisons["ngspice, driven"]]
     tables = re.findall(r"<details><summary>(Neuron by neuron|Output by output)</summary>(.*?)</details>", page, re.S)
     assert [name for name, _ in tables] == ["Neuron by neuron", "Output by output"] * 2
-    cells = [[re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(<td.*?)</tr>", text, re.S)]
+    rows, cell = r"<tr>(<th scope=.row.*?)</tr>", r"<t[dh][^>]*>(.*?)</t[dh]>"
+    cells = [[re.findall(cell, row) for row in re.findall(rows, text, re.S)]
              for _, text in tables]  # fmt: skip
     for x, neurons, outputs in zip(found, cells[::2], cells[1::2]):
         assert [int(row[4]) for row in neurons] == x.pairs.tolist() and neurons[0][0] == report.neurons[0]
@@ -340,7 +314,7 @@ def test_page_folds_neurons_and_outputs(page, report):
 
 def test_published_result_ends_the_training_table(page):
     table = page[page.index('id="training"') : page.index('id="deck"')]
-    last = re.findall(r"<td[^>]*>(.*?)</td>", table[table.rindex("<tr") :])
+    last = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", table[table.rindex("<tr") :])
     assert last[1:5] == ["published split", "19", "", "0.178"]
 
 

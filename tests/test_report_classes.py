@@ -25,13 +25,14 @@ def small():
 
 
 @pytest.fixture(scope="module")
-def report(small):
+def report(small, spice):
     """With learning curves of both kinds."""
     network, deck, letter = small
     epochs = tuple(Epoch(k, 3 / k, 3.1 / k, 3.1 / k, 0.1, 1.0, 0.2 * k) for k in (1, 2, 3))
     letters = History(epochs, Grade(1.25, 0.625, 0.1), 3, "Bruno()", "braille", (24, 150, 27))
     chords = History(epochs, Score(0.18, 9.7, 0.1), 3, "Bruno()", "jsb", (54, 150, 54))
-    return validate(network, deck, letter, driven=False, histories={"small": letters, "wide": chords})
+    return validate(network, deck, letter, driven=False, histories={"small": letters, "wide": chords},
+                    run=spice)  # fmt: skip
 
 
 def test_a_class_is_judged_by_all_frames(report, small):
@@ -46,10 +47,10 @@ def test_a_class_is_judged_by_all_frames(report, small):
     assert facts["losses"]["torch"] == found._asdict() and facts["histories"]["small"]["test"]["accuracy"] == 0.625
 
 
-def test_a_sequence_of_one_frame_says_its_goal(small):
+def test_a_sequence_of_one_frame_says_its_goal(small, spice):
     network, deck, letter = small
     short = letter._replace(inputs=letter.inputs[:1])
-    one, other = (validate(network, deck, short, driven=False, goal=goal) for goal in (None, Classes()))
+    one, other = (validate(network, deck, short, driven=False, goal=goal, run=spice) for goal in (None, Classes()))
     assert one.losses["torch"].accuracy is None and other.losses["torch"].accuracy in (0.0, 1.0)
 
 

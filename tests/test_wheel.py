@@ -29,7 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.mark.parametrize("shelf, suffix", [("netlists", ".cir"), ("fits", ".h5")])
+@pytest.mark.parametrize("shelf, suffix", [("netlists", ".cir"), ("netlists", ".va"), ("fits", ".h5")])
 def test_shelves_lie_inside(wheel: Path, shelf: str, suffix: str) -> None:
     here = {path.name: path.read_bytes() for path in (ROOT / shelf).glob(f"*{suffix}")}
     there = {path.name: path.read_bytes() for path in (wheel / "cosim" / shelf).glob(f"*{suffix}")}

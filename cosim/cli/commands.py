@@ -13,7 +13,7 @@ import typer
 
 import cosim
 from cosim.cli import lessons, story, sweeps
-from cosim.cli.terminal import Bars, keep, room, say
+from cosim.cli.terminal import Bars, harmless, keep, room, say
 from cosim.errors import CosimError
 
 app = typer.Typer(
@@ -314,7 +314,7 @@ def answer(arguments: Sequence[str] | None = None) -> int:
         sentence = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except (CosimError, TypeError, ValueError) as error:
         sentence = str(error)
-    print(f"cosim: {sentence}", file=sys.stderr)
+    print(f"cosim: {harmless(sentence)}", file=sys.stderr)
     return 2
 
 

@@ -132,7 +132,7 @@ def trained(
     *,
     rule: object = None,
     resume: bool = False,
-) -> "cosim.History":
+) -> "cosim.training.History":
     """A network trained, it and its learning curve kept; the checkpoint beside it is what `resume` goes on from."""
     told = bars.job(f"train {network.sizes[1]} neurons, {schedule.epochs} epochs")
     history = cosim.train(

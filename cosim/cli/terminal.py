@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ class Bars(Progress):
 
     def __init__(self) -> None:
         console = Console(stderr=True)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn(), Left())
+        name = TextColumn("{task.description}", markup=False)
+        columns = SpinnerColumn(), name, BarColumn(24), TimeElapsedColumn(), Left()
         super().__init__(*columns, console=console, disable=not console.is_terminal, transient=False)
         self._jobs: dict[str, Any] = {}
 
@@ -47,9 +49,14 @@ class Bars(Progress):
         self._jobs[name](share)
 
 
+def harmless(text: object) -> str:
+    """A text without the codes that command a terminal: names come from other people's files."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", str(text))
+
+
 def say(facts: dict[str, Any], text: object, as_json: bool) -> None:
     """The result on stdout: one JSON object, or text."""
-    print(json.dumps(facts, allow_nan=False) if as_json else text, flush=True)
+    print(json.dumps(facts, allow_nan=False) if as_json else harmless(text), flush=True)
 
 
 def room(out: Path, *beside: str) -> Path:

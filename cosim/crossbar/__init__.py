@@ -7,6 +7,7 @@ from cosim.crossbar.nodal import Nodes, Plan, Reading, plan, read, solve, transf
 from cosim.crossbar.nonideal import Nonideal
 from cosim.crossbar.programming import Programmed, overlap, place, program, program_in_spice
 from cosim.crossbar.pulses import Protocol, Train
+from cosim.crossbar.wired import Wafer
 from cosim.crossbar.wires import Wires
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Protocol",
     "Reading",
     "Train",
+    "Wafer",
     "Wires",
     "overlap",
     "place",

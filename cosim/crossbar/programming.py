@@ -4,7 +4,8 @@
             below it: a SET pulse, above it: a RESET pulse, each of its own train -> read ...
 
 Either direction brackets: when it is taken up again, its last amplitude went too far, the one before did not; the step
-is halved from there. One controller serves two benches: the kernel (whole arrays), ngspice (a sample). All of it ours.
+is halved from there. One controller serves all benches: the kernel (whole arrays), ngspice (a sample), and whatever
+instrument has the cells (one after another). All of it ours.
 """
 
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ import torch
 from cosim.card import Card
 from cosim.crossbar.levels import V_READ
 from cosim.crossbar.pulses import Bench, Kernel, Protocol, Spice
+from cosim.crossbar.wired import Wired
 from cosim.device import Value
 from cosim.devices import VCM
 from cosim.devices.variability import BETWEEN_CYCLES, Spread, draw_cells, draw_cycles
+from cosim.instruments import Instrument
 
 USUAL = Protocol()
 """What `program` does unless told otherwise."""
@@ -122,6 +125,7 @@ def program(
     cycles: Spread | None = BETWEEN_CYCLES,
     seed: int = 0,
     start: Value | None = None,
+    instrument: Instrument | None = None,
 ) -> Programmed:
     """Bring cells to conductances by pulses.
 
@@ -133,6 +137,8 @@ def program(
         cycles: from half cycle to half cycle; None for filaments that stay as they are.
         seed: of the random numbers.
         start: vacancies to begin with [1/m^3], a float or (cells,); n_init if not given.
+        instrument: that has the cells, as they are, one for each target in order; nothing is drawn then, and `cell`
+            tells what their readings mean. See `Wired`.
 
     Returns:
         The cells as they were left. One that cannot get to its target is `failed`; it gets pulses until the largest
@@ -140,11 +146,14 @@ def program(
 
     Raises:
         ValueError: for no targets, targets that are not finite, or beyond what the cells can reach; for a number of
-            cells that is not the targets'; as `VCM` for a start out of bounds.
+            cells that is not the targets'; as `VCM` for a start out of bounds; if an instrument sees no current.
         TypeError: for another device.
     """
     middle, cells, goal = _laid_out(cell, target, protocol, spread, seed, start)
-    bench = Kernel(cells, goal.size, protocol, _walk(cells, goal, protocol, cycles, seed))
+    if instrument is not None:
+        bench = Wired(middle, goal.size, protocol, instrument)
+    else:
+        bench = Kernel(cells, goal.size, protocol, _walk(cells, goal, protocol, cycles, seed))
     return _programmed(bench, middle, goal, protocol)._shaped(np.shape(target))
 
 
@@ -153,23 +162,23 @@ def program_in_spice(
     target: np.ndarray,
     protocol: Protocol = USUAL,
     *,
-    spread: Spread | None = BETWEEN_CELLS,
     cycles: Spread | None = BETWEEN_CYCLES,
     seed: int = 0,
-    start: Value | None = None,
     timeout: float = 60.0,
+    **drawn: Spread | Value | None,
 ) -> Programmed:
-    """Bring the same cells there in ngspice: all of them in one run, for a few dozen; see `program`.
+    """Bring the same cells there in ngspice: each in a run of its own, for a few dozen; see `program`.
 
     Args:
-        cell, target, protocol, spread, cycles, seed, start: as for `program`.
+        cell, target, protocol, cycles, seed: as for `program`.
         timeout: longest time for a part of a pulse [s].
+        drawn: `spread` and `start`, as for `program`.
 
     Raises:
         ValueError: as `program`.
         SimulationError: if ngspice is missing, gave up, died or took too long.
     """
-    middle, cells, goal = _laid_out(cell, target, protocol, spread, seed, start)
+    middle, cells, goal = _laid_out(cell, target, protocol, seed=seed, **drawn)
     with Spice(cells, goal.size, protocol, _walk(cells, goal, protocol, cycles, seed), timeout) as bench:
         return _programmed(bench, middle, goal, protocol)._shaped(np.shape(target))
 
@@ -277,7 +286,7 @@ class Controller:
         self._width[way, cells] = np.minimum(wider, self._long[way])
 
 
-def _laid_out(cell, target, protocol, spread, seed, start):
+def _laid_out(cell, target, protocol, spread=BETWEEN_CELLS, seed=0, start=None):
     """The cell in the middle, the cells, and the targets in a row."""
     cell = cell.device if isinstance(cell, Card) else cell
     if not isinstance(cell, VCM):

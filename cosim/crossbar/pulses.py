@@ -1,4 +1,4 @@
-"""Where programming pulses go: to cells in the fast kernel or in ngspice. Both answer a write by a read.
+"""Where programming pulses go: to cells in the fast kernel, in ngspice, or at an instrument. A write has its reading.
 
     write    0 V to the amplitude within an edge, held for the width, and back; SET below 0 V, through the compliance
     rest     at 0 V, until the filament is cold
@@ -275,26 +275,37 @@ class Spice(Bench):
         run.advance(run.time + self._protocol.t_edge, v_rn=1e9 * radius, v_ln=1e9 * l_disc, v_lo=low, v_hi=high)
 
     def _netlist(self, k):
-        """One cell behind its compliance; e is the energy of its source in pJ as volts."""
-        values, load = {name: x[k] for name, x in self._values.items()}, self._protocol.load
-        stem, aims = ("vcm", ()) if self._cycles is None else ("vcm_cycles", ("rn", "ln", "lo", "hi"))
-        if aims:
-            del values["n_min"], values["n_max"]
-            values["t_sample"] = self._protocol.t_edge / 20
-        given = " ".join(f"{name}={x:.12g}" for name, x in values.items())
-        lines = [
-            Netlist.load(stem).text,
-            "Vdrive drive 0 external",
-            "Vload load 0 external",
-            "Bload drive in v = v(load)",
-            f"+ *i(Vcell)*({load.r:.12g}+{load.r_cubic:.12g}*min(i(Vcell)*i(Vcell),4e-6))",
-            "Vcell in cell dc 0",
-            "Benergy 0 e i = v(drive)*i(Vcell)",
-            "Cenergy e 0 1e-12 ic=0",
-            *(f"V{node} {node} 0 external" for node in aims),
-            f"Xcell cell 0 x kk {' '.join(aims)} {stem} {given}",
-        ]
-        return Netlist("\n".join(lines), f"cell {k} to program")
+        values = {name: x[k] for name, x in self._values.items()}
+        return cell_deck(k, values, self._protocol, self._cycles is not None)
+
+
+def cell_deck(k: int, values: dict[str, float], protocol: Protocol, cycled: bool = False) -> Netlist:
+    """One cell behind its compliance, which acts while v(load) is 1; e is the energy of its source in pJ as volts.
+
+    Args:
+        k: its number.
+        values: of the cell.
+        protocol: of the compliance.
+        cycled: whether its filament changes from half cycle to half cycle.
+    """
+    (stem, aims), load = ("vcm_cycles", ("rn", "ln", "lo", "hi")) if cycled else ("vcm", ()), protocol.load
+    if aims:
+        own = {name: x for name, x in values.items() if name not in ("n_min", "n_max")}
+        values = own | {"t_sample": protocol.t_edge / 20}
+    given = " ".join(f"{name}={x:.12g}" for name, x in values.items())
+    lines = [
+        Netlist.load(stem).text,
+        "Vdrive drive 0 external",
+        "Vload load 0 external",
+        "Bload drive in v = v(load)",
+        f"+ *i(Vcell)*({load.r:.12g}+{load.r_cubic:.12g}*min(i(Vcell)*i(Vcell),4e-6))",
+        "Vcell in cell dc 0",
+        "Benergy 0 e i = v(drive)*i(Vcell)",
+        "Cenergy e 0 1e-12 ic=0",
+        *(f"V{node} {node} 0 external" for node in aims),
+        f"Xcell cell 0 x kk {' '.join(aims)} {stem} {given}",
+    ]
+    return Netlist("\n".join(lines), f"cell {k} to program")
 
 
 def _trapezoid(v, width, edge, samples):

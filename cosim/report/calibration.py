@@ -15,7 +15,7 @@ from cosim.report.certainty import draw_correlation, draw_information, draw_inte
 from cosim.report.evidence import draw_evidence
 from cosim.report.page import render
 from cosim.report.population import draw_devices
-from cosim.report.quantity import number
+from cosim.report.quantity import number, sentence, unit_text
 from cosim.waves import UNITS
 
 ASIDE = ("mismatch", "residuals", "misses", "sloppy", "excluded", "doubts", "data")
@@ -107,7 +107,7 @@ def _summary(found: Calibration) -> list[str]:
     lines += [f"{name} could not be fitted: {why}" for name, why in found.failures.items()]
     lines += [card.notes["doubts"]] if "doubts" in card.notes else []
     lines += [line for line in card.device.remarks() if not any(line in said for said in lines)]
-    return [_sentence(line) for line in lines]
+    return [sentence(line) for line in lines]
 
 
 def _tiles(card: Card) -> list[tuple[str, str]]:
@@ -165,13 +165,6 @@ def _end(x: float) -> str:
     return "open" if np.isinf(x) else number(x, 4)
 
 
-def unit_text(unit: str) -> str:
-    """A unit as in print: `C/m^2` is C/m², "1" is nothing."""
-    if unit == "1":
-        return ""
-    return unit.replace("^2", "²").replace("^3", "³").replace("Ohm", "Ω").replace("*", "·")
-
-
 def _sources(card: Card) -> list[str]:
     """What [1], [2], ... stand for, from the device's own module."""
     for kind in type(card.device).__mro__:
@@ -202,12 +195,3 @@ def _excluded(found: Calibration) -> list[str]:
     if not lines and "excluded" in found.card.notes:
         lines = [found.card.notes["excluded"]]
     return lines
-
-
-def _sentence(text: str) -> str:
-    """A note as print has it: a capital unless it begins with a name, powers of ten, a full stop."""
-    first = text.split(" ")[0]
-    text = text[:1].upper() + text[1:] if first.isalpha() else text
-    text = text.replace("chi^2", "chi²").replace("C/m^2", "C/m²").replace("+-", "±")
-    text = re.sub(r"\d(?:\.\d+)?e[-+]\d+", lambda found: number(float(found[0])), text)
-    return text if text.endswith(".") else text + "."

@@ -7,14 +7,23 @@ vermilion is ngspice or what it was fitted to.
 import io
 import re
 from collections.abc import Sequence
+from html import escape
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterMathtext, LogFormatterSciNotation
+
+from cosim.report.points import embed, gather, tell
+from cosim.report.quantity import raise_powers
 
 BLUE, RED, GREEN, PURPLE, AMBER, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#8A8F98"
 INK, FAINT = "#1F2933", "#E4E7EB"
+NAMES = {BLUE: "blue", RED: "red", GREEN: "green", PURPLE: "purple", AMBER: "amber", GREY: "grey", INK: "ink",
+         FAINT: "faint", "#000000": "ink"}  # fmt: skip
+"""Colours of a figure by their names in look.css, which knows others for a dark page."""
 POINTS = 1500
 """Most points of a drawn line; more than a page has pixels."""
 
@@ -60,22 +69,67 @@ def sheet(rows: int = 1, columns: int = 1, height: float = 3.0, **options: objec
 
 
 def svg(figure: Figure, says: str) -> str:
-    """The figure as an SVG element that grows and shrinks with its place.
+    """The figure as an SVG element that grows and shrinks with its place, in colours that its page may change.
+
+    It carries its points, so that a page can tell the values under a pointer.
 
     Args:
         figure: from `sheet`.
-        says: in words what it shows, for those who cannot see it.
+        says: in words what it shows, for those who cannot see it; ranges and names of the curves are added.
     """
     buffer = io.StringIO()
+    for ax in figure.axes:
+        _plain_powers(ax)
+        if to_hex(ax.get_facecolor()) == "#ffffff":
+            ax.patch.set_visible(False)
     with matplotlib.rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", dpi=140, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
+        figure.savefig(buffer, format="svg", dpi=140, facecolor="none", metadata={"Date": None, "Creator": None})
+    panels, text = gather(figure), buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # several figures share a page: names would collide
-    text = text.replace("'DejaVu Sans'", _FONTS)
-    label = says.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg role="img" aria-label="{label}" \1>', text, count=1)
+    text = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", _by_name, text.replace("'DejaVu Sans'", _FONTS))
+    label = escape(f"{says.rstrip('.')}. {tell(panels)}").replace("\\", r"\\")
+    head = rf'<svg role="img" aria-label="{label}" \1>'
+    text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', head, text, count=1)
+    return text.replace("</svg>", f"{embed(panels)}</svg>")
+
+
+def alone(text: str) -> str:
+    """An SVG element of `svg` as a file of its own: on white, in its own colours, without its points."""
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    return re.sub(r"var\(--\w+, (#\w+)\)", r"\1", text).replace("<svg ", f'<svg {spaces} style="background: #fff" ', 1)
+
+
+def shades(*colors: str) -> Colormap:
+    """From nothing to one colour, or from one colour over nothing to another; nothing is what lies behind."""
+    first, last = (matplotlib.colors.to_rgb(color) for color in (colors[0], colors[-1]))
+    stops = [(*first, 0), (*first, 1)] if len(colors) == 1 else [(*first, 1), (*first, 0), (*last, 0), (*last, 1)]
+    places = [0, 1] if len(colors) == 1 else [0, 0.5, 0.5, 1]
+    unknown = matplotlib.colors.to_rgba(GREY, 0.5)
+    return LinearSegmentedColormap.from_list("shades", list(zip(places, stops)), bad=unknown)
+
+
+class _Powers(LogFormatterSciNotation):
+    """Powers of ten in letters, which stay as large as the others and can be read aloud."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        text = re.sub(r"[$]|\\mathdefault", "", super().__call__(x, pos)).replace(r"\times", "×")
+        return raise_powers(text.replace("{10^{", "10^{").replace("}}", "}"))
+
+
+def _plain_powers(ax: Axes) -> None:
+    for axis in (ax.xaxis, ax.yaxis):
+        for kind in ("major", "minor"):
+            old = getattr(axis, f"get_{kind}_formatter")()
+            if isinstance(old, LogFormatterMathtext):
+                getattr(axis, f"set_{kind}_formatter")(_Powers(labelOnlyBase=old.labelOnlyBase))
+
+
+def _by_name(found: re.Match[str]) -> str:
+    name = NAMES.get(found[2].upper())
+    return f"{found[1]}: var(--{name}, {found[2]})" if name else found[0]
 
 
 def line(axes: Axes, time: np.ndarray, values: np.ndarray, color: str, **options: object) -> None:
@@ -103,7 +157,8 @@ def legend(axes: Axes, names: Sequence[str] = (), columns: int = 4) -> None:
     """The names of the lines above the axes, out of the data's way."""
     handles, labels = axes.get_legend_handles_labels()
     with matplotlib.rc_context(_STYLE):
+        side = ("right", 1.0) if axes.get_title(loc="left") else ("left", 0.06)  # what a phone shows first
         axes.legend(
-            handles, names or labels, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns,
+            handles, names or labels, loc=f"lower {side[0]}", bbox_to_anchor=(side[1], 1.0), ncols=columns,
             borderaxespad=0.2, handlelength=1.6, columnspacing=1.4,
         )  # fmt: skip

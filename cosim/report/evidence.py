@@ -106,7 +106,7 @@ def _residual(ax: Axes, x: np.ndarray, sigmas: np.ndarray, unit: str, points: bo
         ax.plot(x, sigmas, "o", color=INK, markersize=3.5, rasterized=x.size > CROWD)
     else:
         _lines(ax, x, sigmas, INK, linewidth=0.8)
-    ax.set_ylabel(f"residual\n[{unit}]")
+    ax.set_ylabel(f"residual\n/ {unit}")
 
 
 def _lines(ax: Axes, x: np.ndarray, y: np.ndarray, color: str, **style: object) -> None:
@@ -197,16 +197,16 @@ def _updates(card: Card) -> str:
         here = (traces["up"] > 0.5) == up
         sign, w = 1 if up else -1, traces["w"][here]
         dots = dict(color=color, markersize=5, rasterized=w.size > CROWD)
-        ax.plot(w, sign * traces["step"][here], ".", alpha=0.45, **dots)
+        ax.plot(w, sign * traces["step"][here], ".", alpha=0.45, gid=f"pulse {side}", **dots)
         ax.fill_between(grid, sign * (curve - 2 * error), sign * (curve + 2 * error), color=color, alpha=0.2, lw=0)
         ax.plot(grid, sign * curve, color=color, label=f"step {side}")
         left = (traces["step"] - traces["step_fit"])[here]
-        low.plot(w, left / max(card.statistics[f"step_rms_{side}"], 1e-300), ".", **dots)
+        low.plot(w, left / max(card.statistics[f"step_rms_{side}"], 1e-300), ".", gid=f"pulse {side}", **dots)
     point = card.statistics["symmetry_point"]
     ax.axvline(point, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=f"symmetry point {point:.3g}")
     ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.set_ylabel("step of a pulse [1]")
-    low.set(xlabel="weight [1]", ylabel="residual\n[its rms]")
+    ax.set_ylabel("step of a pulse")
+    low.set(xlabel="weight", ylabel="residual\n/ its rms")
     legend(ax)
     return svg(figure, f"Steps up and down over the weight, bands of two standard errors; symmetry point {point:.3g}")
 
@@ -218,7 +218,7 @@ def _train(card: Card) -> str:
     ax, number = axes[0, 0], np.arange(w.size)
     for side, color, name in ((up, RED, "after a pulse up"), (~up, BLUE, "after a pulse down")):
         ax.plot(number[side], w[side], ".", color=color, markersize=4, label=name, rasterized=w.size > CROWD)
-    ax.set(xlabel="pulse", ylabel="weight [1]")
+    ax.set(xlabel="pulse", ylabel="weight")
     legend(ax)
     return svg(figure, "Weight after each pulse of the train")
 
@@ -260,7 +260,7 @@ def _relaxation(card: Card) -> str:
         mean = {name: np.array([traces[name][group].mean() for group in groups]) for name in names}
         said = f"{edges[k] / size:.3g} to {edges[k + 1] / size:.3g} {siemens}"
         for ax, name in zip(axes[:, 0], ("shift", "width")):
-            ax.plot(mean["time"], mean[name] / factor, "o", color=color, markersize=6, alpha=0.6)
+            ax.plot(mean["time"], mean[name] / factor, "o", color=color, markersize=6, alpha=0.6, gid=f"{said}, read")
             ax.plot(mean["time"], mean[f"{name}_fit"] / factor, color=color, label=said)
     axes[0, 0].set(ylabel=f"drift of the bulk [{unit}]", xscale="log")
     axes[1, 0].set(ylabel=f"spread [{unit}]", xlabel="time [s]", xscale="log")

@@ -19,7 +19,7 @@ from cosim.card import Card
 from cosim.device import Device
 from cosim.devices import VCM
 from cosim.neurons import Neuron
-from cosim.report.canvas import BLUE, INK, RED, sheet, svg, thinned, title
+from cosim.report.canvas import BLUE, INK, RED, alone, sheet, svg, thinned, title
 from cosim.report.characteristics.cells import characterize_cell
 from cosim.report.characteristics.films import characterize_film
 from cosim.report.characteristics.firing import characterize_neuron
@@ -79,10 +79,9 @@ class Gallery:
         """Write every figure as an SVG file of its own."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         figures = {folder / f"{self.device.stem}-{name}.svg": text for name, text in self.figures.items()}
         for path, text in figures.items():
-            _keep(path, text.replace("<svg ", head, 1))
+            _keep(path, alone(text))
         return list(figures)
 
     def __str__(self) -> str:
@@ -131,7 +130,7 @@ def draw(characteristic: Characteristic) -> str:
     title(axes.flat[0], characteristic.name)
     known = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels())}
     labels = sorted(known, key=lambda label: (PYTHON, NGSPICE, REFERENCE).index(label.split(",")[0]))
-    figure.legend([known[label] for label in labels], labels, loc="outside upper right", ncols=3, frameon=False,
+    figure.legend([known[label] for label in labels], labels, loc="outside upper left", ncols=3, frameon=False,
                   fontsize=10, labelcolor=INK, handlelength=1.6, columnspacing=1.4)  # fmt: skip
     return svg(figure, characteristic.caption)
 
@@ -189,7 +188,7 @@ def _style(curve: Curve, case: int) -> dict[str, Any]:
     if curve.by == NGSPICE:
         return dict(color=RED, linestyle="", marker=mark, markersize=4.5, label=label)
     if curve.by == GIVEN:
-        return dict(color=INK, linewidth=1.2)
+        return dict(color=INK, linewidth=1.2, gid="stimulus")
     return dict(color=INK, linestyle="", marker=mark, markersize=9.5, markerfacecolor="none", label=label)
 
 

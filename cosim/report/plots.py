@@ -10,7 +10,22 @@ from scipy.special import softmax
 from cosim.card import Card
 from cosim.neurons import Neuron
 from cosim.recording import Recording
-from cosim.report.canvas import AMBER, BLUE, GREEN, GREY, INK, PURPLE, RED, legend, line, sheet, svg, thinned, title
+from cosim.report.canvas import (
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    PURPLE,
+    RED,
+    legend,
+    line,
+    shades,
+    sheet,
+    svg,
+    thinned,
+    title,
+)
 from cosim.report.comparison import Comparison
 from cosim.report.published import AUTHORS
 from cosim.training import History
@@ -83,13 +98,14 @@ def learned(histories: Mapping[str, History]) -> str:
     ax, last = axes[0, 0], axes[-1, 0]
     for (name, history), color in zip(histories.items(), (BLUE, RED, GREEN, PURPLE)):
         numbers = [epoch.number for epoch in history.epochs]
-        ax.plot(numbers, [epoch.train for epoch in history.epochs], color=color, linewidth=1, alpha=0.6)
+        ax.plot(numbers, [epoch.train for epoch in history.epochs], color=color, linewidth=1, alpha=0.6,
+                gid=f"{name}, training")  # fmt: skip
         ax.plot(numbers, [epoch.valid for epoch in history.epochs], color=color, marker="o", markersize=3.5, label=name)
         kept = history.epochs[history.kept - 1]
-        ax.plot(kept.number, kept.valid, "o", color=color, markersize=9, markerfacecolor="none")
+        ax.plot(kept.number, kept.valid, "o", color=color, markersize=9, markerfacecolor="none", gid=f"{name}, kept")
         if not chords:
             right = [100 * epoch.accuracy for epoch in history.epochs]
-            last.plot(numbers, right, color=color, marker="o", markersize=3.5)
+            last.plot(numbers, right, color=color, marker="o", markersize=3.5, gid=f"{name}, validation")
     if chords and any(history.sizes[1:-1] == (AUTHORS.neurons,) for history in histories.values()):
         ax.axhline(AUTHORS.bce, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=str(AUTHORS))
     ax.set_ylabel(f"{'binary cross-entropy' if chords else 'negative log-likelihood'} [nats]")
@@ -120,7 +136,8 @@ def distances(comparisons: Mapping[str, Comparison], limit: float) -> str:
     """Membrane distance of every neuron, in order, against the limit."""
     figure, axes = sheet(height=2.8)
     ax = axes[0, 0]
-    for (name, comparison), color, mark in zip(comparisons.items(), (RED, BLUE), ("o", "s")):
+    seen = {name: x for name, x in comparisons.items() if np.isfinite(x.rms).all()}  # hardware may hide them
+    for (name, comparison), color, mark in zip(seen.items(), (RED, BLUE, GREEN, PURPLE), ("o", "s", "^", "D")):
         rms = np.sort(comparison.rms) * 1e3
         share = 100 * (np.arange(rms.size) + 1) / rms.size
         ax.plot(share, rms, color=color, marker=mark, markersize=4.5, linewidth=0.8, label=name)
@@ -175,7 +192,7 @@ def _shades(found: Mapping[str, np.ndarray], rings: tuple[np.ndarray, np.ndarray
     """Probabilities, (frame, output), by the recording's name; rings around outputs in some frames."""
     figure, axes = sheet(len(found), height=0.6 + 2.6 * len(found), sharex=True)
     for (name, shares), ax in zip(found.items(), axes[:, 0]):
-        image = ax.imshow(shares.T, origin="lower", aspect="auto", cmap="Blues", vmin=0, vmax=1,
+        image = ax.imshow(shares.T, origin="lower", aspect="auto", cmap=shades(BLUE), vmin=0, vmax=1,
                           interpolation="nearest")  # fmt: skip
         if rings:
             size = 8 if len(rings[0]) > 1 else 60
@@ -193,10 +210,10 @@ def arrays(bars: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
     """Difference of the two cells of every weight, crossbar by crossbar."""
     maps = [(positive - negative).T * 1e6 for positive, negative in bars]
     top = max(float(np.abs(x).max()) for x in maps)
-    widths = [x.shape[1] + 4 for x in maps]
+    widths, both = [x.shape[1] + 4 for x in maps], shades(PURPLE, AMBER)
     figure, axes = sheet(1, len(maps), height=3.6, width_ratios=widths)
     for k, (ax, values) in enumerate(zip(axes[0], maps)):
-        image = ax.imshow(values, cmap="PuOr_r", vmin=-top, vmax=top, aspect="auto", interpolation="nearest")
+        image = ax.imshow(values, cmap=both, vmin=-top, vmax=top, aspect="auto", interpolation="nearest")
         title(ax, "readout" if k == len(maps) - 1 else f"layer {k}")
         ax.set(xlabel="column", ylabel="row")
         ax.grid(False)

@@ -1,8 +1,10 @@
 """Numbers as people read them."""
 
 import math
+import re
 from typing import Any
 
+_RAISED = str.maketrans("-−0123456789", "⁻⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 
 
@@ -33,5 +35,25 @@ def number(value: float, digits: int = 4) -> str:
     if "e" not in text:
         return text
     mantissa, power = text.split("e")
-    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa}×10{raised}"
+    return f"{mantissa}×10{str(int(power)).translate(_RAISED)}"
+
+
+def raise_powers(text: str) -> str:
+    """Exponents in braces as raised digits: "10^{-5}" is "10⁻⁵"."""
+    return re.sub(r"\^\{(.*?)\}", lambda found: found[1].translate(_RAISED), text)
+
+
+def unit_text(unit: str) -> str:
+    """A unit as in print: `C/m^2` is C/m², "1" is nothing."""
+    if unit == "1":
+        return ""
+    return unit.replace("^2", "²").replace("^3", "³").replace("Ohm", "Ω").replace("*", "·")
+
+
+def sentence(text: str) -> str:
+    """A note as print has it: a capital unless it begins with a name, powers of ten, a full stop."""
+    first = text.split(" ")[0]
+    text = text[:1].upper() + text[1:] if first.isalpha() else text
+    text = text.replace("chi^2", "chi²").replace("C/m^2", "C/m²").replace("+-", "±")
+    text = re.sub(r"\d(?:\.\d+)?e[-+]\d+", lambda found: number(float(found[0])), text)
+    return text if text.endswith(".") else text + "."

@@ -9,9 +9,11 @@ import torch
 
 from cosim.card import Card
 from cosim.card.card import software
-from cosim.cosimulation import Spice, cosimulate, remembered
+from cosim.cosimulation import Runs, Spice, cosimulate, remembered
 from cosim.deck import OPEN, conductances
 from cosim.errors import SimulationError
+from cosim.hardware import measure
+from cosim.instruments import Instrument
 from cosim.netlist import Netlist
 from cosim.network import Network
 from cosim.recording import Recording, neuron_names, observe
@@ -45,40 +47,43 @@ def validate(
     provenance: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     goal: Goal | None = None,
+    instrument: Instrument | None = None,
+    run: Runs | None = None,
 ) -> Report:
     """Run a stimulus through a network in torch and through its deck in ngspice, and compare.
 
     Args:
         network: its weights at their nearest levels.
         deck: from `export`.
-        stimulus: 0 or 1, (time, channel); or a piece of a task; of several pieces the first is taken, and the
-            report says so.
+        stimulus: 0 or 1, (time, channel); or a piece of a task, of several the first, and the report says so.
         driven: also run the deck with torch's spikes on its spike rows, where one flipped spike stays one.
         event: also run it as asynchronous hardware would, spikes acting at once; by parts, and no part of the verdict.
         whole: all neurons in one ngspice run, instead of one run each; see `cosimulate`.
-        cards: of the devices, to be shown.
+        cards, galleries: of the devices and of their characteristic curves, to be shown.
         benches: waveforms that the cards were fitted to, to be shown.
-        galleries: the devices' characteristic curves, to be shown.
         histories: learning curves by name, to be shown.
         tolerance: within which two spikes of a neuron may be the same one [s].
         thresholds: of the verdict.
         provenance: further facts to keep, such as seeds.
         progress: called with a run's name and the share of it that is done.
         goal: of the piece's task; by default `Classes` if a single frame of targets answers many, else `Chords`.
+        instrument: that has the network's hardware (see `measure`): shown by its origin, no part of the verdict.
+        run: what simulates the parts' decks, as in `cosimulate`; by default a new `Spice`.
 
     Raises:
         ValueError: if stimulus or targets have another width than the network, or there is no piece.
         NetlistError: if the deck is none, or not a network's.
         SimulationError: if ngspice fails.
+        DataError: if the instrument sees too little.
     """
     piece, words = _piece(stimulus)
-    targets = piece.targets if piece.targets.numel() else None
-    _check(network, piece, targets)
+    _check(network, piece, targets := piece.targets if piece.targets.numel() else None)
     goal = goal or (Classes() if targets is not None and len(targets) == 1 < len(piece.inputs) else Chords())
     round_trip = _round_trip(network, deck)
-    recordings = _recordings(
-        network, deck, piece.inputs, (driven, event, whole), progress or (lambda name, share: None)
-    )
+    recordings = _recordings(network, deck, piece.inputs, (driven, event, whole), progress or _silent, run)
+    if instrument is not None:
+        name = instrument.origin + ", measured" * (instrument.origin in recordings)
+        recordings[name] = measure(network, piece.inputs, instrument, deck)
     first = recordings["torch"]
     others = {name: compare(first, x, tolerance) for name, x in recordings.items() if x is not first}
     versions = software(capabilities()["version"])
@@ -102,6 +107,10 @@ def validate(
         goal=goal,
         provenance=versions | {"deck sha256": deck.sha256()} | missing | dict(provenance or {}),
     )
+
+
+def _silent(name: str, share: float) -> None:
+    """Nobody wants to know."""
 
 
 def describe(network: Network) -> str:
@@ -138,16 +147,17 @@ def _check(network: Network, piece: Piece, targets: torch.Tensor | None) -> None
         )
 
 
-def _recordings(network, deck, inputs, asked, progress) -> dict[str, Recording]:
+def _recordings(network, deck, inputs, asked, progress, run) -> dict[str, Recording]:
     """Torch, then ngspice running free, driven, and by events; by parts the first two have most runs in common."""
     driven, event, whole = asked
     true = observe(network, inputs)
     given, found = dict(deck=deck, guess=true), {"torch": true}
-    with Spice(timeout=1800.0, progress=functools.partial(progress, "ngspice")) as spice:
-        run = None if whole else remembered(spice)
+    told = functools.partial(progress, "ngspice")
+    with contextlib.nullcontext(run) if run else Spice(timeout=1800.0, progress=told) as spice:
+        parts = None if whole else remembered(spice)
         for name, spikes in {"ngspice": None, **({"ngspice, driven": true} if driven else {})}.items():
             told = functools.partial(progress, name)
-            found[name] = cosimulate(network, inputs, driven=spikes, whole=whole, run=run, progress=told, **given)
+            found[name] = cosimulate(network, inputs, driven=spikes, whole=whole, run=parts, progress=told, **given)
         if event:
             with contextlib.suppress(SimulationError):  # no part of the verdict: the others are not lost with it
                 found["ngspice, event"] = cosimulate(network, inputs, transfer="event", run=remembered(spice), **given)

@@ -13,8 +13,9 @@ import numpy as np
 from cosim.errors import SimulationError
 from cosim.netlist import Netlist
 from cosim.spice.job import Job, Result
-from cosim.spice.transient import RUNGS, Transient, signal, vector
+from cosim.spice.transient import RUNGS, Transient
 from cosim.spice.worker import Progress, Station
+from cosim.vectors import signal, vector
 from cosim.waves import Waves
 
 V_LIMIT = 500.0

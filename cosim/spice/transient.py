@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cosim.inspection import logical_lines
+from cosim.vectors import vector
 
 DEFAULTS = {"method": "gear", "reltol": 1e-4, "abstol": 1e-16, "chgtol": 1e-18, "vntol": 1e-6, "num_threads": 1}
 """ngspice's own tolerances are too coarse for membranes of fF charged by pA, and its threads for transistors cost more
@@ -75,29 +76,6 @@ class Transient:
         """All options of an attempt: of the rung, over those given, over the netlist's own, over `DEFAULTS`."""
         _, own = _split(netlist)
         return {**DEFAULTS, **own, **{name.lower(): x for name, x in self.options.items()}, **rung.options}
-
-
-def vector(name: str) -> str:
-    """ngspice's name of a signal: v_m -> v(m), i_in -> vin#branch, i_x1.s -> v.x1.vs#branch."""
-    quantity, _, rest = name.partition("_")
-    if quantity == "v":
-        return f"v({rest})"
-    if quantity == "i":
-        path, _, leaf = rest.rpartition(".")
-        return f"v.{path}.v{leaf}#branch" if path else f"v{leaf}#branch"
-    return name
-
-
-def signal(name: str) -> str:
-    """Waves' name of an ngspice vector: m -> v_m, vin#branch -> i_in, v.x1.vs#branch -> i_x1.s."""
-    name = re.sub(r"^i\((.*)\)$", r"\1#branch", name.lower())
-    if name.startswith("@"):
-        return f"i_{name}" if re.search(r"\[i\w*\]$", name) else f"v_{name}"
-    if not name.endswith("#branch"):
-        return "v_" + re.sub(r"^v\((.*)\)$", r"\1", name)
-    parts = name.removesuffix("#branch").split(".")
-    *path, leaf = parts[1:] or parts  # inside a subcircuit the element's letter comes first
-    return "i_" + ".".join([*path, leaf.removeprefix("v")])
 
 
 def _split(netlist: str) -> tuple[list[str], dict[str, Any]]:

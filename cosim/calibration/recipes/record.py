@@ -16,7 +16,7 @@ class Order:
     """What is asked of a recipe.
 
     Attributes:
-        files: measurements.
+        files: measurements: their paths, or waves.
         values: of the device, by parameter: SI numbers, or texts with units.
         forms: to be fitted; those of the recipe if empty.
         columns: the file's by what they are, such as `{"v_cap": "Voltage [V]"}`.
@@ -36,7 +36,7 @@ class Order:
         options: of `fit`, such as profiles, start and loss.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[Path | Waves, ...]
     values: Mapping[str, float | str] = field(default_factory=dict)
     forms: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)

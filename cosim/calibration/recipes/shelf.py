@@ -1,8 +1,10 @@
-"""calibrate(): a file and the name of a recipe in, cards with honest uncertainty out.
+"""calibrate(): a measurement and the name of a recipe in, cards with honest uncertainty out.
 
 found = calibrate("pund", "lab.csv", device={"area": "2500 um^2", "d_fe": "9 nm"})
 print(found)                       # the form that the data prefer, what it misses, how well it is known
 found.card.save("film.h5")
+
+found = calibrate("pund", imposed("v_cap", *pund(3.0, 1e-4)), instrument=bench)     # measured first
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +20,8 @@ from cosim.calibration.recipes.readings import READINGS
 from cosim.calibration.recipes.record import Calibration, Order, Recipe
 from cosim.calibration.recipes.waveforms import WAVEFORMS
 from cosim.device import guess
+from cosim.instruments import Instrument
+from cosim.waves import Waves
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(WAVEFORMS | POINTS | READINGS | CIRCUITS)
 """Recipes by name."""
@@ -25,8 +29,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(WAVEFORMS | POINTS | READINGS |
 
 def calibrate(
     recipe: str,
-    data: str | Path | Sequence[str | Path],
+    data: str | Path | Waves | Sequence[str | Path | Waves],
     *,
+    instrument: Instrument | None = None,
     form: str | Iterable[str] = (),
     device: Mapping[str, float | str] = NONE,
     vary: Iterable[str] | None = None,
@@ -49,8 +54,10 @@ def calibrate(
 
     Args:
         recipe: its name, one of `RECIPES`; what its file must hold is told there.
-        data: a file that `read_table` reads; several are measurements of one device, or of as many devices with
-            `population`.
+        data: a file that `read_table` reads, or waves for the recipes of waveforms; several are measurements of one
+            device, or of as many devices with `population`.
+        instrument: that measures first: `data` are then stimuli, applied in order, with `population` each to a cell
+            of its own.
         form: which forms of the device are fitted; by default those of the recipe.
         device: values that are known, such as an area: SI numbers, or texts with a unit.
         vary: parameters to fit; by default each form's own.
@@ -75,7 +82,8 @@ def calibrate(
         The cards by form, the preferred one, the ranking, and every remark in order.
 
     Raises:
-        ValueError: for a recipe, form, column, unit or value that there is not, or that makes no sense.
+        ValueError: for a recipe, form, column, unit or value that there is not, or that makes no sense; for waves
+            where files are needed, or files where an instrument needs stimuli.
         TypeError: for an option that the recipe does not take.
         FileNotFoundError: where there is no such file.
         FitError: if no form can be fitted.
@@ -86,8 +94,9 @@ def calibrate(
     for name in asked:
         if name not in way.options:
             raise TypeError(f"recipe {recipe} takes no option {name!r}{guess(name, [*way.options, 'device', 'form'])}")
+    files, said = _sources(recipe, data, instrument, population)
     order = Order(
-        files=tuple(map(Path, [data] if isinstance(data, str | Path) else data)), values=dict(device),
+        files=files, values=dict(device),
         forms=(form,) if isinstance(form, str) else tuple(form), columns=dict(columns), units=dict(units),
         where=dict(where), step=step, missing=missing, quiet=quiet, leakage=leakage, r_series=r_series, limit=limit,
         exclude=tuple(exclude), thinned=thinned, population=population, shared=tuple(shared),
@@ -104,6 +113,27 @@ def calibrate(
         except ValueError as error:
             found = found._replace(remarks=(*found.remarks, f"forms are not ranked: {error}"))
     title = f"{way.title}, {', '.join(one.name for one in found.data)}"
-    return Calibration(
-        recipe, title, found.cards, preferred, ranking, found.failures, found.waves, found.data, found.remarks
-    )
+    said += found.remarks
+    return Calibration(recipe, title, found.cards, preferred, ranking, *found[1:4], tuple(said))
+
+
+def _sources(recipe: str, data: Any, instrument: Instrument | None, population: bool) -> tuple[tuple, list[str]]:
+    """Files and waves of a calibration, those of an instrument measured now, and what was done for that."""
+    given = [x if isinstance(x, Waves) else Path(x) for x in ([data] if isinstance(data, str | Path | Waves) else data)]
+    if (instrument or any(isinstance(x, Waves) for x in given)) and recipe not in WAVEFORMS:
+        raise ValueError(f"recipe {recipe} reads files; waves and instruments serve {', '.join(WAVEFORMS)}")
+    if instrument is None:
+        return tuple(given), []
+    for x in given:
+        if not isinstance(x, Waves):
+            raise ValueError(f"an instrument needs stimuli, which are waves, got {x}; without it, files are read")
+    measured, said = [], []
+    for k, stimulus in enumerate(given):
+        cell = k if population else 0
+        seen = instrument.apply(stimulus, cell)
+        origin = f"{instrument.origin}, cell {cell}" if population else instrument.origin
+        origin += "" if seen.origin in ("", instrument.origin) else f", {seen.origin}"
+        measured.append(Waves(seen.time, seen.signals, origin, seen.log))
+        said.append(f"{origin}: measured under a stimulus of {', '.join(stimulus.signals)}, {stimulus.time[-1]:.4g} s "
+                    f"(sha256 {stimulus.sha256()[:12]})")  # fmt: skip
+    return tuple(measured), said

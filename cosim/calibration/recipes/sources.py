@@ -106,11 +106,13 @@ def datum(table: Table) -> Datum:
     return Datum(table.origin, table.sha256, f"{len(table)} rows of {table.account()}")
 
 
-def read_waves(path: Path, order: Order, driven: str, observed: str, more: tuple[str, ...] = ()) -> tuple[Waves, Datum]:
-    """Waves of a file, corrected as asked, and the file.
+def read_waves(
+    source: Path | Waves, order: Order, driven: str, observed: str, more: tuple[str, ...] = ()
+) -> tuple[Waves, Datum]:
+    """Waves of a file or as they are, corrected as asked, and where they are from.
 
     Args:
-        path: of the file.
+        source: path of the file, or waves.
         order: what is asked.
         driven: signal that drives the device.
         observed: signal that answers.
@@ -122,15 +124,33 @@ def read_waves(path: Path, order: Order, driven: str, observed: str, more: tuple
     check_roles(order, ("time", driven, observed, *more))
     if order.where:
         raise ValueError("where chooses rows of a list, not of a waveform; exclude=(start, stop) leaves samples out")
-    table = open_table(path, order)
+    if isinstance(source, Waves):
+        return _taken(source, order, driven, observed, more)
+    table = open_table(source, order)
     columns = {name: find(table, order, name, UNITS[name[0]]) for name in (driven, observed)}
     columns |= {name: find(table, order, name, "") for name in more if name in order.columns or name in table.columns}
     if columns[driven] == columns[observed]:
         raise ValueError(f"{table.origin}: {driven} and {observed} cannot both be column {columns[driven]!r}")
     columns |= {"w_use": "w_use"} if "w_use" in table.columns else {}
     columns |= {"time": order.columns["time"]} if "time" in order.columns else {}
-    waves = Waves.read_csv(path, columns, order.units, step=order.step, missing=order.missing)
+    waves = Waves.read_csv(source, columns, order.units, step=order.step, missing=order.missing)
     return _corrected(waves, order, driven, observed), datum(table)
+
+
+def _taken(waves: Waves, order: Order, driven: str, observed: str, more: tuple[str, ...]) -> tuple[Waves, Datum]:
+    """Signals of waves by what they are, corrected as asked."""
+    if order.units or order.step is not None:
+        raise ValueError("units and step are for files; waves have their times, in SI")
+    names = {name: order.columns.get(name, name) for name in (driven, observed, *more)}
+    for name in (driven, observed):
+        if names[name] not in waves:
+            origin, known = waves.origin or "waves", ", ".join(waves.signals)
+            raise ValueError(f"{origin}: no signal {names[name]!r} for {name}; say it by columns={{...}}: {known}")
+    kept = {name: waves[signal] for name, signal in names.items() if signal in waves}
+    kept |= {"w_use": waves["w_use"]} if "w_use" in waves else {}
+    what = f"{len(waves)} samples of {', '.join(kept)}, {waves.time[-1] - waves.time[0]:.4g} s"
+    found = Waves(waves.time, kept, waves.origin or "waves")  # its own log is about how it was made
+    return _corrected(found, order, driven, observed), Datum(found.origin, waves.sha256(), what)
 
 
 def remarked(waves: Waves) -> list[str]:

@@ -58,7 +58,7 @@ def fit_waveforms(
         FitError: if no form can be fitted.
     """
     forms = given(recipe.chosen(order.forms), order)
-    sources = [read_waves(path, order, driven, observed, more) for path in order.files]
+    sources = [read_waves(source, order, driven, observed, more) for source in order.files]
     waves = [one for one, _ in sources]
     remarks = [line for one in waves for line in remarked(one)]
     cards, failures = attempt(forms, order, waves, begin, free)
