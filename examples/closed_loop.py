@@ -31,14 +31,16 @@ def draw(felif: cosim.Card, history: History, report: cosim.Report, out: str) ->
     fit.plot(time, felif.traces["measured"], color=RED)
     fit.plot(time, felif.traces["fitted"], color=BLUE, linestyle="--")
     fit.set(title="calibrate", xlabel="time [ms]", ylabel="membrane [V]")
+    epochs = [epoch.number for epoch in history.epochs]
     for name, color in (("train", BLUE), ("valid", GREEN)):
-        learn.plot([getattr(epoch, name) for epoch in history.epochs], "o-", color=color, label=name)
+        learn.plot(epochs, [getattr(epoch, name) for epoch in history.epochs], "o-", color=color, label=name)
     learn.set(title="train", xlabel="epoch", ylabel="cross-entropy [nats]")
     torch, spice = (report.recordings[name] for name in ("torch", "ngspice"))
     one = int(np.argmax(torch.spikes.sum(0)))
     back.plot(1e3 * spice.time, spice.voltages[:, one], "o-", color=RED, markersize=4, label="ngspice")
     back.plot(1e3 * torch.time, torch.voltages[:, one], color=BLUE, linestyle="--", label="torch")
     back.set(title=f"validate: {report.verdict}", xlabel="time [ms]", ylabel=f"neuron {report.neurons[one]} [V]")
+    back.set_xlim(0, 20)
     learn.legend()
     back.legend()
     figure.savefig(out, dpi=140)

@@ -17,8 +17,9 @@ from cosim.instruments import Ngspice, Recorded, Recorder, imposed
 from cosim.report.canvas import BLUE, GREEN, GREY, RED, sheet
 
 
-def main(cells: int = 4, vary: tuple = ("p_sat", "field_act"), folder: str = "film", out: str = "hardware.png") -> dict:
+def main(cells: int = 4, vary: tuple = ("p_sat", "field_act"), folder: str = "", out: str = "hardware.png") -> dict:
     """{"card", "again": of the film, live and replayed; "cells": as they were programmed}."""
+    folder = folder or out.replace(".png", "_film")
     stimulus = imposed("v_cap", *pund(3.0, 1e-4))
     film = Ngspice(cosim.Netlist.load("bench_pund"), 1e-6, drives={"v_cap": "v_drive"}, see=("i_cap",), fresh=True)
     ask = dict(form="bruno", vary=vary)
@@ -36,7 +37,7 @@ def main(cells: int = 4, vary: tuple = ("p_sat", "field_act"), folder: str = "fi
     left.plot(1e3 * waves.time, waves["v_cap"], color=GREY)
     left.set(xlabel="time [ms]", ylabel="stimulus on the film [V]")
     middle.plot(1e3 * traces["time"], 1e6 * traces["measured"], color=RED, linewidth=3, label="measured")
-    middle.plot(1e3 * traces["time"], 1e6 * traces["fitted"], color=BLUE, label="model")
+    middle.plot(1e3 * traces["time"], 1e6 * traces["fitted"], color=BLUE, label="one switching time")
     middle.set(xlabel="time [ms]", ylabel="current [uA]")
     right.plot(1e6 * target, 1e6 * target, color=GREY)
     right.plot(1e6 * target, 1e6 * done.conductances, "o", color=GREEN, label=f"{done.pulses.mean():.0f} pulses a cell")

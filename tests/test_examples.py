@@ -57,9 +57,18 @@ def test_variability_judges_chips_with_and_without(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().out.count("+-") == 4 * 5 + 1 and (tmp_path / "chips.png").stat().st_size > 1e4
 
 
+@pytest.mark.slow
+def test_a_bench_and_its_recording_give_the_same_card(tmp_path: Path) -> None:
+    out = tmp_path / "bench.png"
+    found = example("hardware_in_the_loop").main(1, ("p_sat",), out=str(out))
+    assert found["card"].values == found["again"].values and drawn(out)
+    assert found["card"].values["p_sat"] == pytest.approx(cosim.devices.FeCap().p_sat, rel=0.03)
+    assert not found["cells"].failed.any()
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short_and_tested(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 60
-    names = ("examples", "experiments", "pulsed_examples", "hardware_example")
+    names = ("examples", "experiments", "pulsed_examples")
     tests = (Path(__file__).with_name(f"test_{name}.py").read_text() for name in names)
     assert any(f'"{path.stem}"' in text for text in tests)

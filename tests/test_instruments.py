@@ -12,10 +12,9 @@ from cosim.crossbar import Protocol, program
 from cosim.crossbar.wired import Wafer
 from cosim.devices import VCM, draw_cells
 from cosim.devices.stimuli import pund
-from cosim.errors import DataError, NetlistError
+from cosim.errors import DataError, InstrumentError, NetlistError
 from cosim.hardware import bench, measure
 from cosim.instruments import (
-    InstrumentError,
     Ngspice,
     Recorded,
     Recorder,

@@ -20,7 +20,8 @@ from cosim.crossbar import Protocol, program
 from cosim.crossbar.wired import Wafer
 from cosim.devices import VCM
 from cosim.devices.stimuli import pund
-from cosim.instruments import AWG, SMU, Dialect, InstrumentError, Limits, Ngspice, Scpi, imposed, ramps, scpi, stairs
+from cosim.errors import InstrumentError
+from cosim.instruments import AWG, SMU, Dialect, Limits, Ngspice, Scpi, imposed, ramps, scpi, stairs
 
 LIMITS = Limits(v=4.0, i=5e-3)
 FILM = dict(drives={"v_cap": 1}, senses={"v_cap": 1, "i_cap": 2}, scales={"i_cap": 1e-3}, rate=1e6, limits=LIMITS)

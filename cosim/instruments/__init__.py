@@ -1,6 +1,5 @@
 """Instruments: what drives a device and looks at it, on the bench, on file or in ngspice."""
 
-from cosim.errors import InstrumentError
 from cosim.instruments.instrument import Instrument
 from cosim.instruments.ngspice import Ngspice
 from cosim.instruments.recorded import Recorded, Recorder
@@ -12,7 +11,6 @@ __all__ = [
     "SMU",
     "Dialect",
     "Instrument",
-    "InstrumentError",
     "Limits",
     "Ngspice",
     "Recorded",

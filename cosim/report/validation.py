@@ -81,9 +81,7 @@ def validate(
     goal = goal or (Classes() if targets is not None and len(targets) == 1 < len(piece.inputs) else Chords())
     round_trip = _round_trip(network, deck)
     recordings = _recordings(network, deck, piece.inputs, (driven, event, whole), progress or _silent, run)
-    if instrument is not None:
-        name = instrument.origin + ", measured" * (instrument.origin in recordings)
-        recordings[name] = measure(network, piece.inputs, instrument, deck)
+    recordings |= _measured(network, deck, piece.inputs, instrument, recordings)
     first = recordings["torch"]
     others = {name: compare(first, x, tolerance) for name, x in recordings.items() if x is not first}
     versions = software(capabilities()["version"])
@@ -162,6 +160,14 @@ def _recordings(network, deck, inputs, asked, progress, run) -> dict[str, Record
             with contextlib.suppress(SimulationError):  # no part of the verdict: the others are not lost with it
                 found["ngspice, event"] = cosimulate(network, inputs, transfer="event", run=remembered(spice), **given)
     return found
+
+
+def _measured(network, deck, inputs, instrument, others) -> dict[str, Recording]:
+    """What an instrument saw, by its origin."""
+    if instrument is None:
+        return {}
+    name = instrument.origin + ", measured" * (instrument.origin in others)
+    return {name: measure(network, inputs, instrument, deck)}
 
 
 def _loss(recording: Recording, targets: torch.Tensor, goal: Goal) -> Loss:
