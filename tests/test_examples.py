@@ -58,6 +58,20 @@ def test_variability_judges_chips_with_and_without(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.slow
+def test_a_measured_film_has_grains(tmp_path: Path) -> None:
+    folder = EXAMPLES.parent.parent / "shared" / "data" / "device" / "ferro_pund"
+    if not folder.is_dir():
+        pytest.skip("the measured film lies in ../shared, which is not here")
+    cards = example("measured_film").main(str(folder), thinned=200, out=str(tmp_path / "film.png"))
+    assert cards["mixture"].statistics["aic"] < cards["bruno"].statistics["aic"] and drawn(tmp_path / "film.png")
+
+
+def test_a_film_that_is_not_there_is_missed(tmp_path: Path) -> None:
+    with pytest.raises(cosim.CosimError, match="no pund_b1500.csv in"):
+        example("measured_film").main(str(tmp_path))
+
+
+@pytest.mark.slow
 def test_a_bench_and_its_recording_give_the_same_card(tmp_path: Path) -> None:
     out = tmp_path / "bench.png"
     found = example("hardware_in_the_loop").main(1, ("p_sat",), out=str(out))
