@@ -61,11 +61,11 @@ class Plan:
 def loop(plan: Plan, out: Path, resume: bool, bars: Bars) -> "cosim.Report":
     """Waves, cards, task, networks, deck, report."""
     out.mkdir(parents=True, exist_ok=True)
+    task = read_chorales(plan.data, plan.small, bars.job("read the chorales"))  # what may be missing comes first
     benches = {stem: bench(stem, bars.job(f"ngspice: bench of {stem}")) for stem in ("felif", "vcm")}
     for stem, waves in benches.items():
         waves.write_csv(out / f"bench_{stem}.csv")
     cards = {stem: calibrated(named(stem), waves, out / f"{stem}.h5", bars) for stem, waves in benches.items()}
-    task = read_chorales(plan.data, plan.small, bars.job("read the chorales"))
     sizes = {plan.neurons: plan.epochs} | ({plan.wide: plan.wide_epochs} if plan.wide else {})
     networks, histories = {}, {}
     for neurons, epochs in sizes.items():
