@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 
+from cosim.keeping import whole
+
 SCHEMA = "cosim.network 1"
 """What a network's file says it is."""
 
 
 def write(path: str | Path, content: dict[str, Any]) -> None:
     """Write what a network is; its weights are `content["state"]`. All of it or nothing."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    torch.save({"schema": SCHEMA, "sha256": _digest(content), "content": content}, part)
-    part.replace(path)
+    with whole(path) as part:
+        torch.save({"schema": SCHEMA, "sha256": _digest(content), "content": content}, part)
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from cosim import neurons
+from cosim.keeping import whole
 from cosim.kernels.pooling import pooled
 from cosim.layer import Frame
 from cosim.network import Trace
@@ -278,10 +279,8 @@ class Deep(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write description, neuron and weights to a file that `torch.load` can read; all of it or nothing."""
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        torch.save({"schema": SCHEMA, "content": self.content(), "state": self.state_dict()}, part)
-        part.replace(path)
+        with whole(path) as part:
+            torch.save({"schema": SCHEMA, "content": self.content(), "state": self.state_dict()}, part)
 
     def content(self) -> dict[str, Any]:
         """What it is but for its weights, as plain numbers and texts."""

@@ -18,6 +18,7 @@ import numpy as np
 from cosim.device import guess
 from cosim.errors import NetlistError
 from cosim.inspection import floating, refusal
+from cosim.keeping import whole
 from cosim.shelf import room, shipped
 
 _HOLE = re.compile(r"\$\{(\w+)(?:=([^{}]*))?\}")
@@ -148,10 +149,9 @@ class Netlist:
 
     def save(self, path: str | Path) -> None:
         """Write the rendered text, all of it or nothing."""
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        part.write_text(self.render(), encoding="utf-8")
-        part.replace(path)
+        text = self.render()
+        with whole(path) as part:
+            part.write_text(text, encoding="utf-8")
 
     def sha256(self) -> str:
         """Fingerprint of the rendered text, for provenance."""

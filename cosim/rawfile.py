@@ -21,6 +21,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from cosim.keeping import whole
+
 LINE = 65536
 """Longest line of a header [bytes]."""
 MOST = 2_000_000_000
@@ -198,15 +200,13 @@ def write_plot(
     lines += [f"No. Variables: {len(vectors)}", f"No. Points: {len(values)}", "Variables:"]
     lines += [f"\t{k}\t{vector.name}\t{vector.kind}" for k, vector in enumerate(vectors)]
     lines += ["Binary:" if binary else "Values:", ""]
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         file.write("\n".join(lines).encode("ascii"))
         if binary:
             file.write(values.tobytes())
         else:
             for k, row in enumerate(values):
                 file.write((f" {k}" + "".join(f"\t{x:.17g}\n" for x in row) + "\n").encode("ascii"))
-    part.replace(path)
 
 
 # ---- headers

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from cosim.keeping import whole
 from cosim.learning import Bruno, Rule
 from cosim.network import Network
 from cosim.tasks import Chords, Goal, Grade, Piece, Score, Task, batches
@@ -222,19 +223,16 @@ class _Run(NamedTuple):
     def save(self, epochs: list[Epoch], best: tuple) -> None:
         if self.path is None:
             return
-        part = self.path.with_name(self.path.name + ".part")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "random": [self.generator.get_state(), self.network.generator.get_state()],
-                "epochs": [tuple(epoch) for epoch in epochs],
-                "best": best,
-                "about": self.about,
-            },
-            part,
-        )
-        part.replace(self.path)
+        held = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": [self.generator.get_state(), self.network.generator.get_state()],
+            "epochs": [tuple(epoch) for epoch in epochs],
+            "best": best,
+            "about": self.about,
+        }
+        with whole(self.path) as part:
+            torch.save(held, part)
 
     def load(self) -> tuple[list[Epoch], tuple | None]:
         if self.path is None or not self.path.is_file():

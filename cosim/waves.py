@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 
 from cosim.device import guess
+from cosim.keeping import whole
 from cosim.rawfile import Plot, Vector, choose_plot, read_values, write_plot
 from cosim.table import Table, read_table
 from cosim.units import same
@@ -124,13 +125,11 @@ class Waves:
 
     def write_csv(self, path: str | Path) -> None:
         """Write `time_s,<name>_<unit>,...` with 9 significant digits, and time exactly: ngspice takes tiny steps."""
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
         head = ["time_s"] + [f"{name}_{UNITS[name[0]].replace('^', '').replace('/', 'p')}" for name in self.signals]
         rows = np.column_stack([self.time, *self.signals.values()])
         digits = ["%.17g"] + ["%.9g"] * len(self.signals)
-        np.savetxt(part, rows, delimiter=",", header=",".join(head), comments="", fmt=digits)
-        part.replace(path)
+        with whole(path) as part:
+            np.savetxt(part, rows, delimiter=",", header=",".join(head), comments="", fmt=digits)
 
     @classmethod
     def read_csv(

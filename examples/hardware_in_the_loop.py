@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import cosim
-from cosim.crossbar import Protocol, program
-from cosim.crossbar.wired import Wafer
+from cosim.crossbar import Protocol, Wafer, program
 from cosim.devices import VCM, draw_cells
 from cosim.devices.stimuli import pund
 from cosim.instruments import Ngspice, Recorded, Recorder, imposed

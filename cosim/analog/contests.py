@@ -22,6 +22,7 @@ from cosim.device import guess
 from cosim.devices import FerroSynapse, Synapse
 from cosim.devices.ferrosynapse import TERMS
 from cosim.devices.tally import Tally
+from cosim.keeping import whole
 
 
 class Way(NamedTuple):
@@ -184,9 +185,8 @@ class _Ring(NamedTuple):
         checkpoint = path.with_suffix(".npz") if path else None
         found = self.train(cell, way, seed, checkpoint)
         if path:
-            part = path.with_suffix(".part")
-            part.write_text(found.text())
-            part.replace(path)
+            with whole(path) as part:
+                part.write_text(found.text())
             checkpoint.unlink(missing_ok=True)
         return found
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from cosim.analog.perceptron import Perceptron
 from cosim.devices.tally import Tally
+from cosim.keeping import whole
 
 JUDGED = 1000
 """Samples that are judged at a time."""
@@ -106,11 +107,9 @@ def _check(perceptron, x, labels):
 
 
 def _save(path, perceptron, about, lessons):
-    part = path.with_name(path.name + ".part")
     rows = np.array([(*lesson[:3], *lesson.tally, lesson.seconds) for lesson in lessons])
-    with part.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         np.savez(file, about=about, lessons=rows, **perceptron.state())
-    part.replace(path)
 
 
 def _load(path, perceptron, about):

@@ -1,6 +1,5 @@
 """A card is a fitted device with its uncertainty and its origin: SPICE's "model card"."""
 
-import contextlib
 import math
 import os
 import platform
@@ -18,6 +17,7 @@ from cosim.card.drawing import draw
 from cosim.card.layout import packed, unpacked
 from cosim.device import Device, Value, guess
 from cosim.errors import CardError
+from cosim.keeping import whole
 from cosim.shelf import room, shipped
 
 WORDS = (
@@ -159,19 +159,14 @@ class Card:
         Raises:
             CardError: if the device is not one of cosim's own, or the file cannot be written.
         """
-        path, content = Path(path), packed(vars(self))
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        content = packed(vars(self))
         try:
-            with part.open("wb") as file:
+            with whole(path) as part, part.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(part, path)
         except OSError as error:
             raise CardError(f"cannot write {path}: {error.strerror}; nothing there was changed") from error
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink()
 
     @classmethod
     def load(cls, source: str | Path) -> Self:

@@ -1,7 +1,6 @@
 """The terminal: progress on stderr, results on stdout."""
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+from cosim.keeping import whole
 
 Told = Callable[[float], None]
 """What is told the share of a job that is done, 0 to 1."""
@@ -73,7 +74,6 @@ def room(out: Path, *beside: str) -> Path:
 
 def keep(path: Path, content: str | dict[str, Any]) -> Path:
     """Write a text, or facts as JSON; all of it or nothing."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(content if isinstance(content, str) else json.dumps(content, indent=1, allow_nan=False) + "\n")
-    os.replace(part, path)
+    with whole(path) as part:
+        part.write_text(content if isinstance(content, str) else json.dumps(content, indent=1, allow_nan=False) + "\n")
     return path

@@ -24,6 +24,7 @@ import numpy as np
 
 from cosim.exchange.approximation import Approximation
 from cosim.exchange.leakyform import Leaky, leaky, readout
+from cosim.keeping import whole
 from cosim.network import Network
 
 try:
@@ -81,10 +82,9 @@ def write_nir(
     Returns:
         What the file does not hold.
     """
-    graph, path = to_nir(network, dt=dt, fold=fold, outputs=outputs), Path(path)
-    part = path.with_name(path.name + ".part")
-    nir.write(part, graph)
-    part.replace(path)
+    graph = to_nir(network, dt=dt, fold=fold, outputs=outputs)
+    with whole(path) as part:
+        nir.write(part, graph)
     return Approximation.of(network, dt)
 
 

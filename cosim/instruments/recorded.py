@@ -15,6 +15,7 @@ import numpy as np
 
 from cosim.errors import DataError, InstrumentError
 from cosim.instruments.instrument import Instrument, begins_at_zero
+from cosim.keeping import whole
 from cosim.waves import Waves
 
 CLOSE = 0.01
@@ -44,10 +45,8 @@ class Recorder:
     def apply(self, stimulus: Waves, cell: int = 0) -> Waves:
         """As the instrument; the exchange is on the disk when it returns."""
         answer = self._instrument.apply(stimulus, cell)
-        path = self._folder / f"{self._count:06d}.npz"
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(_packed(_Exchange(self.origin, cell, stimulus, answer)))
-        part.replace(path)
+        with whole(self._folder / f"{self._count:06d}.npz") as part:
+            part.write_bytes(_packed(_Exchange(self.origin, cell, stimulus, answer)))
         self._count += 1
         return answer
 

@@ -11,6 +11,7 @@ from cosim.calibration.recipes import Calibration
 from cosim.card import Card
 from cosim.card.card import UNKNOWN
 from cosim.device import Param
+from cosim.keeping import whole
 from cosim.report.certainty import draw_correlation, draw_information, draw_intervals
 from cosim.report.evidence import draw_evidence
 from cosim.report.page import render
@@ -65,10 +66,8 @@ def save_calibration(found: Calibration | Card, path: str | Path, command: str =
         command: that made it, to be shown.
     """
     found = Calibration.of(found) if isinstance(found, Card) else found
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text(render("calibration.html", **_facts(found, command)), encoding="utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(render("calibration.html", **_facts(found, command)), encoding="utf-8")
 
 
 def _facts(found: Calibration, command: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from cosim.card import Card
 from cosim.device import Device
 from cosim.devices import VCM
+from cosim.keeping import whole
 from cosim.neurons import Neuron
 from cosim.report.canvas import BLUE, INK, RED, alone, sheet, svg, thinned, title
 from cosim.report.characteristics.cells import characterize_cell
@@ -214,6 +215,5 @@ def _plain(device: Device) -> Device:
 
 
 def _keep(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")

@@ -12,6 +12,7 @@ import torch
 
 from cosim.card import Card
 from cosim.deck import conductances
+from cosim.keeping import whole
 from cosim.netlist import Netlist
 from cosim.recording import Recording
 from cosim.report import plots
@@ -135,10 +136,9 @@ class Report:
 
     def save(self, path: str | Path) -> None:
         """Write the page, all of it or nothing."""
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        part.write_text(render("page.html", report=self, authors=AUTHORS, figures=self._figures()), encoding="utf-8")
-        part.replace(path)
+        page = render("page.html", report=self, authors=AUTHORS, figures=self._figures())
+        with whole(path) as part:
+            part.write_text(page, encoding="utf-8")
 
     def _rows(self) -> list[str]:
         """The table of `str`."""

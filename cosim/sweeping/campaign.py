@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from cosim.errors import CosimError, SimulationError
+from cosim.keeping import whole
 from cosim.netlist import Netlist
 from cosim.spice import Executor, capabilities
 from cosim.spice.pool import crew, outcomes
@@ -220,14 +221,12 @@ class Sweep:
 
     def write_csv(self, path: str | Path) -> None:
         """Write the table, a row a run, and why a run failed."""
-        path, table, reasons = Path(path), self.table(), self.reasons
-        part = path.with_name(path.name + ".part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        table, reasons = self.table(), self.reasons
+        with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(["run", *table, "failure"])
             for number in range(len(self)):
                 rows.writerow([number, *(f"{x[number]:.9g}" for x in table.values()), reasons.get(number, "")])
-        part.replace(path)
 
     def _columns(self) -> list[str]:
         measured = (name for x in self._small() if isinstance(x, dict) for name in x)

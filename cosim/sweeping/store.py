@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from cosim.errors import CosimError, SimulationError
+from cosim.keeping import whole
 from cosim.waves import Waves
 
 KIND = b"cosim run 1\n"
@@ -92,18 +93,14 @@ class Store:
             CosimError: if there is no room.
         """
         body, path = _body(outcome, about), self.path(key)
-        part = path.with_suffix(".part")
         try:
             path.parent.mkdir(exist_ok=True)
-            with part.open("wb") as file:
+            with whole(path) as part, part.open("wb") as file:
                 file.write(_head(body) + body)
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
             _settle(path.parent)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
             raise CosimError(
                 f"{self.folder}: {error.strerror or error} while keeping a run; the finished ones are kept: "
                 "make room there and sweep again"
