@@ -219,6 +219,7 @@ def test_quick_is_never_larger():
     assert (small.neurons, small.epochs, small.wide) == (4, 1, 0) and Plan().quick().neurons == 8
 
 
+@pytest.mark.slow
 def test_a_small_loop(tmp_path):
     out = tmp_path / "loop"
     plan = Plan(neurons=3, epochs=1, wide=0, seed=1, frames=6, levels=9, small=True)

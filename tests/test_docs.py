@@ -106,7 +106,7 @@ def commands(text: str) -> list[tuple[int, str]]:
 def indented(text: str) -> list[Block]:
     """Lines of four spaces outside of fences."""
     bare = re.sub(r"^ *```.*?^ *```", lambda found: "\n" * found[0].count("\n"), text, flags=re.M | re.S)
-    found = re.finditer(r"^    \S.*(?:\\\n.*)*$", bare, re.M)
+    found = re.finditer(r"^    \S(?:.*\\\n)*.*$", bare, re.M)
     return [Block(bare.count("\n", 0, one.start()), one[0]) for one in found]
 
 

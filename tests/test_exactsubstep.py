@@ -42,7 +42,9 @@ def spread(kind, size):
     return one.replace(**own)
 
 
-@pytest.mark.parametrize("kind, steps, t_frame", [(FeLIF, 500, 500e-6), (LIF, 200, 1e-3), (LIF, 1, 1e-3)])
+@pytest.mark.parametrize(
+    "kind, steps, t_frame", [pytest.param(FeLIF, 500, 500e-6, marks=pytest.mark.slow), (LIF, 200, 1e-3), (LIF, 1, 1e-3)]
+)
 def test_the_gradient_is_that_of_every_substep(kind, steps, t_frame):
     """Two recurrent layers, neurons that fire."""
     net, inputs = network(kind(v_th=0.5), t_frame=t_frame), stimulus(3)

@@ -101,6 +101,7 @@ def test_known_parameters_are_recovered(truth: Device) -> None:
     assert all(card.errors[name] < 0.05 * max(abs(truth.values[name]), 0.1) for name in card.varied)
 
 
+@pytest.mark.slow
 def test_a_heracles_is_recovered() -> None:
     truth = Heracles(p_sat=0.24, v_barrier=0.98, eps_fe=60.0, field_off=1e7)
     waves = drawn(truth, pund(3.0, 1e-4))

@@ -15,7 +15,7 @@ from cosim.neurons import ALIF, BRF, LIF, FeLIF, SEadLIF
 
 
 @pytest.mark.parametrize("memory, segments", [(None, (1, 95)), (5e-3, (7, 40, 200))])
-@pytest.mark.parametrize("kind", UNITS)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow) if k is FeLIF else k for k in UNITS])
 def test_it_is_eprop_whatever_the_segment(kind, memory, segments):
     net = network(kind, memory, LEARN.get(kind, ()))
     loss, judge = gradients(net, lambda: EProp().gradient(net, *task()))

@@ -96,6 +96,7 @@ def test_explicit_euler_holds_up_to_tens_of_nanoamperes_only() -> None:
     assert FeLIF().stiffness(0.0) == 0
 
 
+@pytest.mark.slow
 def test_implicit_agrees_with_explicit() -> None:
     neuron, i_in = FeLIF(), row(5e-9)
     fine = run(neuron, neuron.rest((1, 1)), i_in, 1e-6, 2000)[-1]

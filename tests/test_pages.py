@@ -295,6 +295,7 @@ def test_figures_without_curves_say_what_they_show():
 # Size ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_demos_report_stays_small(tmp_path):
     """150 neurons through 100 frames, and 6,000 samples of a bench, all of them noise."""
     made(neurons=150, frames=100, samples=6000).save(tmp_path / "report.html")

@@ -247,6 +247,7 @@ def test_event_transfer_is_one_circuit(network: Network, spice: Spice) -> None:
         assert len(b) >= len(a) and a == pytest.approx(b[: len(a)], abs=5e-5)
 
 
+@pytest.mark.slow
 def test_event_transfer_differs_from_frames(
     network: Network, stimulus: torch.Tensor, parts: Recording, spice: Spice
 ) -> None:

@@ -247,6 +247,7 @@ def test_dask_failures_keep_their_place(dask):
     assert isinstance(crash, Died) and type(late) is Lost and charged(good, 500.0)
 
 
+@pytest.mark.slow
 def test_dask_sweeps(dask, tmp_path):
     netlist, points = Netlist(RC.format("${r_m}"), name="rc"), grid(r_m=OHMS)
 
@@ -291,6 +292,7 @@ print(min(times))
 """
 
 
+@pytest.mark.slow
 def test_a_run_costs_little_more_than_ngspice(two):
     """The best of many short batches, because other work on this machine only adds; the benchmark asks for 5 ms."""
 

@@ -31,7 +31,7 @@ def test_exp2_is_clamped_in_single_precision(x, end):
     assert mapped(vectormath.exp2, np.full(3, x, np.float32)) == pytest.approx([2.0**end] * 3, rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", [FeLIF, LIF])
+@pytest.mark.parametrize("kind", [pytest.param(FeLIF, marks=pytest.mark.slow), LIF])
 def test_what_comes_out_of_single_precision_is_single(kind):
     """And not a rounded double."""
     neuron = kind().clocked()
@@ -102,9 +102,8 @@ def test_jacobians_in_single_precision():
     assert np.median(np.abs(ours - judge)[:, same] / size) < 1e-3
 
 
-@pytest.mark.parametrize(
-    "surrogate", ["triangle", *(pytest.param(x, marks=pytest.mark.slow) for x in SHAPES if x != "triangle")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("surrogate", SHAPES)
 def test_a_whole_stimulus_in_single_precision(surrogate):
     neuron, dice = LIF(tau_m=5e-3, surrogate=surrogate).clocked(), torch.Generator().manual_seed(0)
     run, current = fine(neuron, (4, 9), FRAME, 1), 0.4e-9 * (1 + torch.randn(30, 4, 9, generator=dice))

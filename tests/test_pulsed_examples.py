@@ -68,6 +68,7 @@ def test_a_missing_folder_of_pictures_is_told(tmp_path: Path) -> None:
         example("rate_threshold").main(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_pulsed_heart_counts_pulses(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     module, out = example("pulsed_heart"), tmp_path / "heart.png"
     found = module.main(str(tmp_path), epochs=2, n=10, pieces=32, out=str(out))

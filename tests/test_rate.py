@@ -83,7 +83,9 @@ def test_eligibility_of_a_circuit() -> None:
 
 
 @pytest.mark.parametrize("surrogate", SHAPES)
-@pytest.mark.parametrize("dtype, near", [(torch.float32, 2e-6), (torch.float64, 1e-11)])
+@pytest.mark.parametrize(
+    "dtype, near", [pytest.param(torch.float32, 2e-6, marks=pytest.mark.slow), (torch.float64, 1e-11)]
+)
 def test_kernel_is_the_torch_loop(surrogate: str, dtype: torch.dtype, near: float) -> None:
     neuron = SoftLIF(surrogate=surrogate)
     currents = torch.randn((6, 2, 1500), dtype=dtype) * 1.5

@@ -233,6 +233,7 @@ def test_npz_that_is_not_one(tmp_path: Path) -> None:
 # ---- size, and measured devices
 
 
+@pytest.mark.slow
 def test_a_million_rows(tmp_path: Path) -> None:
     x = np.arange(1_000_000)
     body = "".join(f"{k}e-8,{k % 7},{k % 11}e-6\n" for k in x)

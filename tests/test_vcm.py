@@ -224,7 +224,11 @@ def walk(cell: VCM, v: float, time: float, steps: int) -> State:
 
 @pytest.mark.parametrize(
     ("cell", "v", "time"),
-    [(FRESH.replace(tau_th=1e-12), -0.8, 4e-6), (FULL.replace(tau_th=1e-12), 1.2, 50e-6), (FRESH, -1.0, 10e-9)],
+    [
+        (FRESH.replace(tau_th=1e-12), -0.8, 4e-6),
+        pytest.param(FULL.replace(tau_th=1e-12), 1.2, 50e-6, marks=pytest.mark.slow),
+        pytest.param(FRESH, -1.0, 10e-9, marks=pytest.mark.slow),
+    ],
     ids=["set", "reset", "heating"],
 )
 def test_halving_the_step_halves_the_distance_to_the_kernel(cell: VCM, v: float, time: float) -> None:
