@@ -9,6 +9,7 @@ import codecs
 import csv
 import gzip
 import re
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -96,6 +97,19 @@ def opened(path: Path, encoding: str) -> TextIO:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding=encoding)
     return path.open(encoding=encoding)
+
+
+def check_archive(path: Path) -> None:
+    """Refuse an archive, such as an npz, that unpacks to what no measurement would.
+
+    Raises:
+        ValueError: telling how much it would be.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed:
+            size = sum(part.file_size for part in packed.infolist())
+        if size > max(SMALL, RATIO * path.stat().st_size):
+            raise ValueError(f"{path}: its arrays unpack to {size >> 20} MiB; unpack them yourself to read them")
 
 
 def split(text: str, delimiter: str) -> list[str]:

@@ -19,7 +19,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cosim.device import guess
-from cosim.layout import MISSING, Layout, is_number, laid_out
+from cosim.layout import MISSING, Layout, check_archive, is_number, laid_out
 from cosim.units import heading, implied, known, same, unit
 
 BLOCK = 50_000
@@ -192,6 +192,7 @@ def _converted(origin: str, name: str, what: str, written: str, x: np.ndarray, g
 
 def _arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Arrays of an npz, flattened to one length; one of fewer axes is repeated along the others."""
+    check_archive(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

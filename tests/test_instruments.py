@@ -87,6 +87,15 @@ def test_a_recording_gives_the_same_numbers(tmp_path) -> None:
         Recorder(device, tmp_path / "rc")
 
 
+def test_sources_are_driven_from_the_first_stimulus_on() -> None:
+    two = cosim.Netlist("V1 a 0 external\nV2 b 0 external\nR1 a b 1k\nR2 b 0 1k\n", "two")
+    with Ngspice(two, 1e-5, drives={"v_one": "v_1", "v_two": "v_2"}) as device:
+        device.apply(imposed("v_one", [0, 1e-3], [0, 1]))
+        with pytest.raises(ValueError, match="cell 0 was begun without v_2 driven"):
+            device.apply(imposed("v_two", [0, 1e-3], [0, 1]))
+        assert device.apply(imposed("v_one", [0, 1e-3], [1, 1]))["v_one"][-1] == 1  # the run is still there
+
+
 def test_a_recording_answers_nothing_else(tmp_path) -> None:
     with rc(fresh=True) as device:
         Recorder(device, tmp_path).apply(STEP)

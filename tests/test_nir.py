@@ -260,7 +260,7 @@ def test_a_neuron_at_its_threshold_stays_silent_as_in_nir():
     assert from_nir(chain(np.array([[0.5, 0.51]]), tau=1e-4, r=1.0), VCM)(torch.ones(1, 1, 2)).spikes[0].all()
 
 
-def test_graphs_within_scales_apart_and_no_readout_are_read():
+def test_a_graph_within_and_no_readout_are_read():
     inner = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), lifs(2), nir.Linear(np.eye(2)))
     nodes = {"input": nir.Input({"input": np.array([2])}), "part": inner}
     graph = nir.NIRGraph(nodes | {"output": nir.Output({"output": np.array([2])})},
@@ -327,6 +327,23 @@ def test_bad_files_are_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ValueError, match="or is cut off"):
         from_nir(path, VCM)
+
+
+def test_neurons_that_contradict_their_metadata_are_refused():
+    graph = to_nir(Network([4, 3, 2], SLOW, VCM))
+    graph.nodes["lif_0"].tau = 3 * graph.nodes["lif_0"].tau
+    with pytest.raises(ValueError, match="tau of lif_0 is another"):
+        from_nir(graph, VCM)
+
+
+def test_a_neuron_wired_to_itself_is_recurrent():
+    nodes = {"input": nir.Input({"input": np.array([2])}), "a": nir.Linear(np.eye(2)), "b": lifs(2)}
+    graph = nir.NIRGraph(nodes | {"output": nir.Output({"output": np.array([2])})},
+                         [("input", "a"), ("a", "b"), ("b", "b"), ("b", "output")])  # fmt: skip
+    found = from_nir(graph, VCM)
+    assert found.layers[0].recurrent
+    own = found.layers[0].crossbar.weight[:, 2:]
+    assert torch.equal(own / own[0, 0], torch.eye(2, dtype=torch.float64)) and own[0, 0] > 0
 
 
 def test_graphs_that_contradict_their_metadata_are_refused():

@@ -216,6 +216,7 @@ def test_the_card_keeps_the_synapse(tmp_path: Path) -> None:
 # ---- measured
 
 
+@pytest.mark.slow
 @measured
 def test_published_update_curves_and_symmetry_points() -> None:
     """All 19 published rows from the raw pulses.

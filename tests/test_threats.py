@@ -17,7 +17,9 @@ import cosim
 from cosim.calibration.parameters import Search
 from cosim.card.layout import BLOCK, _sealed
 from cosim.cli.terminal import say
-from cosim.errors import CardError, NetlistError, SimulationError
+from cosim.errors import CardError, DataError, NetlistError, SimulationError
+from cosim.exchange import from_nir, write_nir
+from cosim.instruments import Recorded
 from cosim.neurons import LIF
 from cosim.report import save_calibration
 from cosim.table import read_table
@@ -62,10 +64,15 @@ def test_a_value_brings_no_line_of_its_own() -> None:
         cosim.simulate(cosim.Netlist("V1 a 0 1\nR1 a 0 ${r}").fill(r="1\n.control\nshell id\n.endc"), 1e-6, 1e-7)
 
 
-@pytest.mark.parametrize("line", [".include /etc/hostname", ".lib /etc/hostname x", ".model m filesource(file=x)"])
+READS = [".include /etc/hostname", ".lib /etc/hostname x", ".model m filesource(file=x)"]
+WRITES = ["wrdata {0} v(b)", "write {0}", ".control\nwrite {0}\n.endc"]
+
+
+@pytest.mark.parametrize("line", [*READS, *WRITES])
 def test_a_netlist_opens_no_file(tmp_path: Path, line: str) -> None:
     with pytest.raises(NetlistError, match="is refused|leaves the folder"):
-        cosim.simulate(RC + line, 1e-6, 1e-7)
+        cosim.simulate(RC + line.format(tmp_path / "made"), 1e-6, 1e-7)
+    assert not (tmp_path / "made").exists()
     (tmp_path / "deck.cir").write_text("* deck\n.include ../../etc/hostname\n")
     with pytest.raises(NetlistError, match="leaves the folder"):
         cosim.Netlist.load(tmp_path / "deck.cir")
@@ -81,6 +88,8 @@ def test_a_folder_brings_no_spiceinit(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_run_that_does_not_end_is_stopped() -> None:
+    with pytest.raises(SimulationError, match="the ngspice process died"):
+        cosim.simulate(cosim.Netlist("V1 a 0 dc 0 external\nR1 a 0 1\n", trusted=True), 1e-6, 1e-7)  # it crashes
     with pytest.raises(SimulationError, match="was stopped after 1 s"):
         cosim.simulate("V1 a 0 sin(0 1 1e9)\nR1 a b 1k\nC1 b 0 1p\n", 1.0, 1e-12, timeout=1)
     assert cosim.simulate(RC, 1e-6, 1e-7)["v_b"].size > 1  # and the session goes on
@@ -89,6 +98,31 @@ def test_a_run_that_does_not_end_is_stopped() -> None:
 def test_nonsense_from_a_circuit_is_not_believed() -> None:
     with pytest.raises(SimulationError, match="more than v_limit"):
         cosim.simulate("I1 0 a 1\nR1 a 0 1e6\nC1 a 0 1e-15", 1e-6, 1e-7)
+
+
+# --- networks' graphs -------------------------------------------------------------------------------------------
+
+
+def test_a_graph_stands_by_itself(tmp_path: Path) -> None:
+    cell, path = cosim.devices.VCM(), tmp_path / "net.nir"
+    for words, new in {
+        "points to another file": dict(shape=(8,), dtype="u1", external=[("/etc/hostname", 0, 8)]),
+        "is more than a file may hold": dict(shape=(10**7, 10**7), dtype="f8", chunks=(1000, 1000), compression="gzip"),
+    }.items():
+        write_nir(cosim.Network([4, 3, 2], LIF(), cell, levels=7, recurrent=False), path)
+        with h5py.File(path, "r+") as file:
+            (name,) = (x for x in names_of(file) if x.endswith("readout/weight"))
+            del file[name]
+            file.create_dataset(name, **new)
+        with pytest.raises(ValueError, match=f"holds no NIR graph, or is cut off .*{words}"):
+            from_nir(path, cell)
+
+
+def names_of(file: h5py.File) -> list[str]:
+    """Paths of all that is in a file."""
+    found = []
+    file.visit(found.append)
+    return found
 
 
 # --- cards ------------------------------------------------------------------------------------------------------
@@ -127,7 +161,7 @@ def test_a_card_reads_no_other_file(tmp_path: Path, change: Callable) -> None:
         del file["covariance"]
         change(file)
 
-    with pytest.raises(CardError, match="points to another file or node; a card stands by itself"):
+    with pytest.raises(CardError, match="points to another file or node; a file stands by itself"):
         cosim.Card.load(forged(tmp_path, swapped))
 
 
@@ -136,7 +170,7 @@ def test_a_card_promises_no_more_than_it_may_hold(tmp_path: Path) -> None:
         del file["covariance"]
         file.create_dataset("covariance", (10**7, 10**7), dtype="f8", chunks=(1000, 1000), compression="gzip")
 
-    with pytest.raises(CardError, match="is more than a card holds"):
+    with pytest.raises(CardError, match="is more than a file may hold"):
         cosim.Card.load(forged(tmp_path, swollen))
 
 
@@ -157,6 +191,9 @@ def test_a_text_stays_text(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     def scribbled(file: h5py.File) -> None:
         del file["notes/mismatch"]
         file["notes/mismatch"] = EVIL
+        data = file["data"][()]
+        data[0, 0] = EVIL
+        file["data"][...] = data
 
     card = cosim.Card.load(forged(tmp_path, scribbled))
     say({}, card, False)
@@ -187,6 +224,11 @@ def test_a_packed_table_that_grows_without_end_is_refused(tmp_path: Path) -> Non
             file.write(b"0,0\n" * (1 << 18))
     with pytest.raises(ValueError, match="unpacks to more than 64 MiB; unpack it yourself"):
         read_table(tmp_path / "bomb.csv.gz")
+    np.savez_compressed(tmp_path / "000000.npz", x=np.zeros(10**7))
+    with pytest.raises(ValueError, match="arrays unpack to 76 MiB; unpack them yourself"):
+        read_table(tmp_path / "000000.npz")
+    with pytest.raises(DataError, match="is no exchange that a Recorder wrote .*76 MiB"):
+        Recorded(tmp_path)
 
 
 def test_an_expression_is_arithmetic(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ a number or a text:
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -46,8 +47,8 @@ BLOCK = 512
 TEXT = h5py.string_dtype()
 FACTS = ("statistics", "versions", "notes", "traces")
 """Groups of numbers, texts and arrays by name."""
-DEEPEST, MANY, LARGEST = 3, 100_000, 1 << 28
-"""Groups within groups, nodes, and bytes of one dataset, that a card may have: more is no card of ours."""
+DEEPEST, MANY, LARGEST = 9, 100_000, 1 << 28
+"""Groups within groups, nodes, and bytes of one dataset, that a file may have: more is none of ours."""
 
 _PUBLIC = {name: getattr(house, name) for house in (devices, neurons) for name in house.__all__}
 _TYPES = {name: kind for name, kind in _PUBLIC.items() if isinstance(kind, type) and issubclass(kind, Device)}
@@ -88,8 +89,7 @@ def unpacked(whole: bytes) -> dict[str, Any]:
         raise CardError("is damaged, cut off or changed since it was written; take a copy or fit again")
     try:
         with h5py.File(io.BytesIO(whole), "r") as file:
-            for number, (name, node) in enumerate(_nodes(file)):
-                _check_own(name, node, number)
+            check_contained(file)
             return _read(file)
     except (AttributeError, CardError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise CardError(f"does not fit this version of cosim: {error}; fit the device again") from error
@@ -99,6 +99,20 @@ def _sealed(body: bytes) -> bytes:
     """The user block and, behind it, the HDF5 content that it vouches for."""
     head = f"{SCHEMA} {VERSION}\nsha256 {hashlib.sha256(body).hexdigest()}\n"
     return head.encode().ljust(BLOCK, b"\0") + body
+
+
+def check_contained(source: h5py.File | str | Path) -> None:
+    """Refuse a file that points out of itself or claims more than it may, before anything of it is read.
+
+    Raises:
+        CardError: naming the node.
+        OSError: for a file that is not HDF5.
+    """
+    if not isinstance(source, h5py.File):
+        with h5py.File(source, "r") as file:
+            return check_contained(file)
+    for number, (name, node) in enumerate(_nodes(source)):
+        _check_own(name, node, number)
 
 
 def _nodes(group: h5py.Group, depth: int = 0) -> Iterator[tuple[str, h5py.Dataset | None]]:
@@ -113,11 +127,11 @@ def _nodes(group: h5py.Group, depth: int = 0) -> Iterator[tuple[str, h5py.Datase
 
 
 def _check_own(name: str, node: h5py.Dataset | None, number: int) -> None:
-    """Refuse what a card never holds, before it is read: the seal vouches for bytes, not for who wrote them."""
+    """Refuse what no file of ours holds: a card's seal vouches for bytes, not for who wrote them."""
     if node is None or node.external or node.is_virtual:
-        raise CardError(f"{name} points to another file or node; a card stands by itself")
+        raise CardError(f"{name} points to another file or node; a file stands by itself")
     if number > MANY or node.size * node.dtype.itemsize > LARGEST:
-        raise CardError(f"{name} of shape {node.shape} is more than a card holds")
+        raise CardError(f"{name} of shape {node.shape} is more than a file may hold")
 
 
 def _looks_like(whole: bytes) -> str:

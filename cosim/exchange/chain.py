@@ -63,7 +63,8 @@ def chained(graph: "nir.NIRGraph") -> Chain:
         maps, offset = heard[name]
         if np.any(offset):
             raise ValueError(f"what drives {name} has a bias, which a crossbar has not; train without, or drive a row")
-        links.append(Link(walk.nodes[name], _matrix(maps[names[-1]], walk, names[-1], name), maps.get(name)))
+        own = _matrix(maps[name], walk, name, name) if name in maps else None
+        links.append(Link(walk.nodes[name], _matrix(maps[names[-1]], walk, names[-1], name), own))
         names.append(name)
         left.remove(name)
     maps, offset = walk.heard(walk.only(nir.Output))

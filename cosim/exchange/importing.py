@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from cosim import neurons
 from cosim.card import Card
+from cosim.card.layout import KINDS, check_contained
 from cosim.crossbar import Levels
 from cosim.device import Device
+from cosim.errors import CardError
 from cosim.exchange.chain import Chain, Link, chained
-from cosim.exchange.graph import SCHEMA
+from cosim.exchange.graph import SCHEMA, to_nir
 from cosim.exchange.leakyform import constants
 from cosim.network import Network
 from cosim.neurons import LIF, SoftLIF
@@ -39,7 +40,7 @@ def from_nir(graph: "nir.NIRGraph | str | Path", synapse: Device | Card | Levels
         synapse: a memristive cell, its card, or levels, as for `Network`.
         neuron: of a graph of another library: what its neurons become. A LIF keeps its capacitance and voltages, takes
             its time constant from the graph, and rests for a frame after each spike, which the graph's neurons do not.
-        dt: of a graph of another library: its step of forward Euler [s], 1e-4 for snnTorch.
+        dt: of a graph of another library: its step of forward Euler [s], 1e-4 for snnTorch; one of ours knows its own.
         t_frame: of such a graph: length of a frame of the network [s].
 
     Raises:
@@ -59,11 +60,11 @@ def from_nir(graph: "nir.NIRGraph | str | Path", synapse: Device | Card | Levels
 
 def _read(path: Path) -> "nir.NIRGraph":
     try:
+        check_contained(path)
         return nir.read(path)
-    except (OSError, LookupError, TypeError, ValueError, AssertionError, AttributeError) as error:
-        raise ValueError(
-            f"{path} holds no NIR graph, or is cut off ({type(error).__name__}); write it again"
-        ) from error
+    except (CardError, OSError, LookupError, TypeError, ValueError, AssertionError, AttributeError) as error:
+        why = error if isinstance(error, CardError) else type(error).__name__
+        raise ValueError(f"{path} holds no NIR graph, or is cut off ({why}); write it again") from error
 
 
 def _returned(graph: "nir.NIRGraph", synapse) -> Network:
@@ -72,7 +73,7 @@ def _returned(graph: "nir.NIRGraph", synapse) -> Network:
         about = json.loads(graph.metadata["cosim"])
         if about["schema"] != SCHEMA:
             raise ValueError(f"its schema is {about['schema']}")
-        layers = [getattr(neurons, x["neuron"])(**_fields(x), **x["options"]) for x in about["layers"]]
+        layers = [KINDS[x["neuron"]](**_fields(x), **x["options"]) for x in about["layers"]]
         network = _network(about["sizes"], layers, synapse, [x["recurrent"] for x in about["layers"]],
                            unit=[x["unit"] for x in about["layers"]], memory=about["memory"],
                            t_frame=about["t_frame"])  # fmt: skip
@@ -80,11 +81,20 @@ def _returned(graph: "nir.NIRGraph", synapse) -> Network:
             _fill(network, k, *_heard(graph, k, layer, about))
         if about["outputs"]:
             _read_out(network, graph.nodes["readout"].weight, graph.nodes["readout"].bias)
+        _check_neurons(graph, to_nir(network, dt=about["dt"], fold=about["fold"], outputs=about["outputs"]))
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"the graph is not what its metadata 'cosim' say ({error}); remove them to read it as any other"
         ) from error
     return network
+
+
+def _check_neurons(graph: "nir.NIRGraph", again: "nir.NIRGraph") -> None:
+    """Refuse neurons that are others than those of the graph that the network makes again."""
+    for node, ours in again.nodes.items():
+        for name in ("tau", "r", "v_leak", "v_reset", "v_threshold") if isinstance(ours, nir.LIF) else ():
+            if not np.allclose(getattr(ours, name), getattr(graph.nodes[node], name), rtol=1e-5):
+                raise ValueError(f"{name} of {node} is another")
 
 
 def _fields(about: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ Sources:
     [1] AIHWKit 1.1, documentation of `PulsedDevice` and `PiecewiseStepDevice`: at most 63 nodes, for its GPU code.
 """
 
+import keyword
 from typing import NamedTuple
 
 import torch
@@ -92,7 +93,7 @@ def to_aihwkit(device: Synapse | Card, *, name: str = "", spread: StepSpread | N
     if not isinstance(cell, Synapse):
         raise TypeError(f"to_aihwkit takes a pulsed synapse or its card, got {type(cell).__name__}")
     name = name or f"{type(cell).__name__}Preset"
-    if not name.isidentifier():
+    if not name.isidentifier() or keyword.iskeyword(name):
         raise ValueError(f"a preset's name is a Python identifier, got {name!r}")
     many = [key for key, x in cell.values.items() if getattr(x, "ndim", 0)]
     if many:

@@ -19,6 +19,11 @@ from cosim.shelf import room, shipped
 _BLOCK = re.compile(r"( *)// parameters\n.*?( *// end of parameters\n)", re.DOTALL)
 
 
+_WORDS = frozenset("analog begin branch case default else end endmodule for function if inout input integer module "
+                   "output parameter real string while".split())  # fmt: skip
+"""Words of the language that name no module."""
+
+
 def to_veriloga(device: type[Device] | Device | Card, name: str = "") -> str:
     """Verilog-A text of one module; its terminals are those of the `.subckt`.
 
@@ -32,7 +37,7 @@ def to_veriloga(device: type[Device] | Device | Card, name: str = "") -> str:
     """
     device = device.device if isinstance(device, Card) else device
     device = device() if isinstance(device, type) else device
-    if name and not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+    if name and (not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _WORDS):
         raise ValueError(f"a module's name is lower-case letters, digits and _, got {name!r}")
     kinds = shipped("netlists", ".va")
     if device.netlist not in kinds:

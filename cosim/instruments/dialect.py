@@ -24,7 +24,7 @@ class Dialect:
         play: of each channel that drives, behind its waveform.
         sense: of each channel that reads.
         on: closes an output.
-        off: opens it; sent at the end, and whenever anything went wrong.
+        off: opens it; sent after each stimulus, at the end, and whenever anything went wrong.
         trigger: starts all of them.
         wait: answers when they are done.
         fetch: asks for the readings of a channel.

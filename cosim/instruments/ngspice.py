@@ -41,7 +41,8 @@ class Ngspice:
         step: largest time step [s].
         drives: source by signal, where a stimulus calls it otherwise: `{"v_cap": "v_drive"}`.
         see: signals that are returned beside those imposed; by default all.
-        fresh: every stimulus finds the device at rest; otherwise it finds what the one before has left.
+        fresh: every stimulus finds the device at rest; otherwise it finds what the one before has left, and drives no
+            more sources than the first did.
         options: ngspice's `.options`, as in `simulate`.
         timeout: longest time for a run, or for a part of one [s].
 
@@ -71,6 +72,7 @@ class Ngspice:
         self._step, self._drives, self._see, self._fresh = step, dict(drives), tuple(see), fresh
         self._asked = {"options": dict(options or {}), "timeout": timeout}
         self._runs: dict[int, Lockstep] = {}
+        self._driven: dict[int, set[str]] = {}
         self._open = contextlib.ExitStack()
 
     def apply(self, stimulus: Waves, cell: int = 0) -> Waves:
@@ -115,6 +117,12 @@ class Ngspice:
             deck = replace(deck, text=deck.text + saved)
             run = lockstep(deck, stop=LIFE * self._step, step=self._step, **self._asked)
             self._runs[cell] = self._open.enter_context(run)
+            self._driven[cell] = set(named)
+        if missing := set(named) - self._driven[cell]:
+            raise ValueError(
+                f"{self.origin}: cell {cell} was begun without {', '.join(sorted(missing))} driven; impose all signals "
+                "from the first stimulus on, some of them 0"
+            )
         run, values = self._runs[cell], {source: stimulus[name] for source, name in named.items()}
         begin = max(run.time, 0.0)
         try:

@@ -16,6 +16,7 @@ import numpy as np
 from cosim.errors import DataError, InstrumentError
 from cosim.instruments.instrument import Instrument, begins_at_zero
 from cosim.keeping import whole
+from cosim.layout import check_archive
 from cosim.waves import Waves
 
 CLOSE = 0.01
@@ -158,10 +159,11 @@ def _packed(exchange: _Exchange) -> bytes:
 
 def _unpacked(path: Path) -> _Exchange:
     try:
+        check_archive(path)
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             told, found = json.loads(str(file["told"])), {side: file[side] for side in ("stimulus", "answer")}
         waves = [Waves(x[0], dict(zip(told[side]["signals"], x[1:], strict=True)), told[side]["origin"],
                        told[side]["log"]) for side, x in found.items()]  # fmt: skip
         return _Exchange(str(told["origin"]), int(told["cell"]), *waves)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is no exchange that a Recorder wrote ({error}); remove it, or record anew") from None

@@ -181,6 +181,8 @@ class Scpi:
             line.query(say.wait)
         line.timeout = 1e3 * self._timeout
         seen = {name: self._fetched(name, told | self._about(name, channel)) for name, channel in self._senses.items()}
+        for name in sampled.signals:  # the next waveform is loaded, and the next cell put on, with open outputs
+            self._tell((say.off,), told | self._about(name, self._drives[name]))
         self._complain("the run")
         return Waves(sampled.time, dict(sampled.signals) | seen, self.origin)
 
@@ -221,7 +223,12 @@ class Scpi:
         """What commands about a signal are filled with."""
         own, other = (self._limits.v, self._limits.i)[:: 1 if name[0] == "v" else -1]
         kinds = {"quantity": _NAMES[name[0]], "opposite": _NAMES["i" if name[0] == "v" else "v"]}
-        return kinds | {"channel": channel, "limit": own, "other": other, "range": own / self._scales.get(name, 1.0)}
+        return kinds | {
+            "channel": channel,
+            "limit": own,
+            "other": other,
+            "range": own / abs(self._scales.get(name, 1.0)),
+        }
 
     def _tell(self, commands: tuple[str, ...], told: dict[str, Any]) -> None:
         for command in commands:

@@ -29,7 +29,7 @@ def sources() -> str:
     """Every entry of a section Sources, once, by room."""
     parts = [
         "# Sources\n",
-        'Equations, values and rules come from here; what is our own says "ours" where it stands.\n',
+        INTRODUCTION,
     ]
     seen: set[str] = set()
     for room, title in ROOMS.items():

@@ -172,10 +172,6 @@ def tables() -> str:
     ])  # fmt: skip
 
 
-def _gives(function: Any) -> Any:
-    return inspect.signature(function).return_annotation
-
-
 def _line(thing: Any) -> str:
     return prose(_said(inspect.getdoc(thing).split("\n\n")[0]))
 
