@@ -88,7 +88,8 @@ def test_a_folder_brings_no_spiceinit(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_run_that_does_not_end_is_stopped() -> None:
-    with pytest.raises(SimulationError, match="the ngspice process died|has no driver"):  # 39 dies, 44 tells
+    dies = cosim.capabilities()["version"] == "ngspice 39"  # 44 tells instead
+    with pytest.raises(SimulationError, match="the ngspice process died" if dies else "has no driver"):
         cosim.simulate(cosim.Netlist("V1 a 0 dc 0 external\nR1 a 0 1\n", trusted=True), 1e-6, 1e-7)
     with pytest.raises(SimulationError, match="was stopped after 1 s"):
         cosim.simulate("V1 a 0 sin(0 1 1e9)\nR1 a b 1k\nC1 b 0 1p\n", 1.0, 1e-12, timeout=1)

@@ -17,7 +17,7 @@ from cosim.calibration.ranking import rank
 from cosim.calibration.recipes.circuits import CIRCUITS
 from cosim.calibration.recipes.points import POINTS
 from cosim.calibration.recipes.readings import READINGS
-from cosim.calibration.recipes.record import Calibration, Order, Recipe
+from cosim.calibration.recipes.record import Calibration, Findings, Order, Recipe
 from cosim.calibration.recipes.waveforms import WAVEFORMS
 from cosim.device import guess
 from cosim.instruments import Instrument
@@ -104,7 +104,11 @@ def calibrate(
     )  # fmt: skip
     if not order.files:
         raise ValueError(f"recipe {recipe} needs a file that holds {way.needs}")
-    found = way.run(way, order)
+    return _ranked(recipe, way, way.run(way, order), said)
+
+
+def _ranked(recipe: str, way: Recipe, found: Findings, said: list[str]) -> Calibration:
+    """What a recipe found, its forms by how the data prefer them, behind what was said of the measuring."""
     ranking, preferred = None, next(iter(found.cards))
     if len(found.cards) > 1 and all("chi_square" in card.statistics for card in found.cards.values()):
         try:
@@ -113,8 +117,10 @@ def calibrate(
         except ValueError as error:
             found = found._replace(remarks=(*found.remarks, f"forms are not ranked: {error}"))
     title = f"{way.title}, {', '.join(one.name for one in found.data)}"
-    said += found.remarks
-    return Calibration(recipe, title, found.cards, preferred, ranking, *found[1:4], tuple(said))
+    return Calibration(
+        recipe, title, found.cards, preferred, ranking, found.failures, found.waves, found.data,
+        (*said, *found.remarks),
+    )  # fmt: skip
 
 
 def _sources(recipe: str, data: Any, instrument: Instrument | None, population: bool) -> tuple[tuple, list[str]]:
